@@ -1,0 +1,113 @@
+"""Builds what Python alone cannot state: the generated sources and the two compiled extensions.
+
+The project's description is in pyproject.toml. Two environment variables change how the extensions are compiled:
+
+RVSIM_COVERAGE=1                   trace Cython lines, so that coverage.py counts them
+RVSIM_SANITIZE=address,undefined   compile and link with these sanitizers of the C compiler
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
+from setuptools.errors import SetupError
+
+ROOT = Path(__file__).resolve().parent
+HEADERS = Path("rvsim/machine/_generated")
+BUNDLE = Path("rvsim/isa/_bundle")
+
+os.chdir(ROOT)  # setuptools takes paths relative to the project, wherever it is started from
+
+
+def extension(name: str, optimisation: list[str], include_dirs: list[str]) -> Extension:
+    """One Cython module, with what the environment asks for."""
+    flags, link, macros, directives = [*optimisation], [], [], {"language_level": "3"}
+    if os.environ.get("RVSIM_COVERAGE", "") not in ("", "0"):
+        macros += [("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "1")]
+        directives["linetrace"] = True
+    if sanitizers := os.environ.get("RVSIM_SANITIZE", ""):
+        flags += [f"-fsanitize={sanitizers}", "-fno-omit-frame-pointer", "-g"]
+        link += [f"-fsanitize={sanitizers}"]
+    folder = Path(*name.split(".")[:-1])
+    module = Extension(
+        name,
+        [f"{name.replace('.', '/')}.pyx"],
+        include_dirs=include_dirs,
+        extra_compile_args=flags,
+        extra_link_args=link,
+        define_macros=macros,
+        depends=sorted(str(path) for directory in (folder, HEADERS) for path in directory.glob("*.h")),
+    )
+    module.cython_directives = directives
+    return module
+
+
+def extensions() -> list[Extension]:
+    return [
+        # Both -fno: GCC would merge the interpreter's indirect jumps into one, which a branch predictor cannot learn.
+        extension(
+            "rvsim.machine._hart",
+            ["-O2", "-fno-gcse", "-fno-crossjumping"],
+            ["rvsim/machine", str(HEADERS)],
+        ),
+        extension("accel.conv._kernel", ["-O3"], ["accel/conv"]),
+    ]
+
+
+def generate_sources() -> None:
+    """Run the project's own generator, unless what it reads is unchanged since it last ran."""
+    inputs = sorted({*Path("rvsim/isa").glob("*.py"), *Path("rvsim/isa").rglob("*.lark"), Path("rvsim/errors.py"),
+                     *Path("rvsim/isa").rglob("*.core_desc"), *Path("accel").rglob("*.core_desc")})
+    digest = hashlib.sha256()
+    for path in inputs:
+        digest.update(f"{path.as_posix()}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    stamp = HEADERS / "inputs.sha256"
+    if BUNDLE.is_dir() and any(BUNDLE.iterdir()) and stamp.is_file() and stamp.read_text() == digest.hexdigest():
+        return
+    if not Path("rvsim/isa/generate.py").is_file():
+        raise SetupError(f"expected the generator rvsim/isa/generate.py in {ROOT}, found none; is the checkout complete?")
+    sys.path.insert(0, str(ROOT))  # a build of pyproject.toml does not put the project on the path
+    try:
+        from rvsim.isa.generate import generate
+    finally:
+        sys.path.remove(str(ROOT))
+    HEADERS.mkdir(parents=True, exist_ok=True)
+    BUNDLE.mkdir(parents=True, exist_ok=True)
+    generate(HEADERS, BUNDLE)
+    stamp.write_text(digest.hexdigest())
+
+
+class GenerateThenCopy(build_py):
+    """Copy the packages; the generated bundle is among their data, so it has to be there first."""
+
+    def run(self) -> None:
+        generate_sources()
+        super().run()
+
+
+class GenerateThenCompile(build_ext):
+    """Compile the extensions; the headers they include are generated first."""
+
+    def run(self) -> None:
+        generate_sources()
+        for module in self.extensions:
+            for source in module.sources:
+                if not Path(source).is_file():
+                    raise SetupError(f"expected {source} of {module.name} in {ROOT}, found none; is the checkout complete?")
+            module.depends = sorted({*module.depends, *(str(path) for path in HEADERS.glob("*.h"))})
+        # Neither Cython nor the compiler's time stamps notice that other options were asked for.
+        options = repr([(m.name, m.extra_compile_args, m.define_macros, m.cython_directives) for m in self.extensions])
+        stamp = HEADERS / "options.txt"
+        if not stamp.is_file() or stamp.read_text() != options:
+            self.force = True
+        super().run()
+        stamp.write_text(options)
+
+
+setup(ext_modules=extensions(), cmdclass={"build_py": GenerateThenCopy, "build_ext": GenerateThenCompile})
