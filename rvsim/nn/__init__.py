@@ -1,1 +1,1 @@
-"""."""
+"""Quantised networks: reading a .tflite file and compiling one of its layers to an ELF."""

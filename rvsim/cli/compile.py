@@ -1,0 +1,92 @@
+"""`rvsim compile`: one layer of a .tflite network to an ELF."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+from rvsim.errors import UsageError
+
+if TYPE_CHECKING:
+    from rvsim.nn.tflite_model import Model
+
+HELP = "make an ELF of one layer of a .tflite network"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `rvsim compile`."""
+    parser.description = (
+        "Take one CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED layer of an int8 .tflite network and make an "
+        "RV32IMC ELF that runs it: on the convolution coprocessor where the machine has one, else on the hart."
+    )
+    parser.add_argument("model", metavar="MODEL.tflite", help="the network, quantised to int8")
+    parser.add_argument("--list", action="store_true", help="list the network's operators and stop")
+    parser.add_argument("--layer", type=int, metavar="N", help="the operator to compile, counted from 0 as --list does")
+    parser.add_argument("-o", "--output", metavar="ELF", help="the ELF to write")
+    parser.add_argument(
+        "--input", metavar="FILE.npy", help="int8 input to put into the ELF (default: a fixed pseudo-random pattern)"
+    )
+    parser.add_argument(
+        "--optimise", choices=("2", "s"), default="2", help="compile the kernels for speed (2, default) or for size (s)"
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run `rvsim compile`; returns the exit status."""
+    if not args.list:
+        if args.layer is None:
+            raise UsageError(
+                "whole networks are not supported yet: choose one layer with --layer N (--list shows them)"
+            )
+        if args.output is None:
+            raise UsageError("no file to write: name the ELF with -o")
+    from rvsim.nn.tflite_model import load_model
+
+    model = load_model(args.model)
+    if args.list:
+        print(_listing(model))
+        return 0
+    return _compile(model, args)
+
+
+def _compile(model: Model, args: argparse.Namespace) -> int:
+    from rvsim.nn.emit import compile_layer, read_input
+    from rvsim.nn.layer import layer_from_operator
+
+    if os.path.realpath(args.output) == os.path.realpath(args.model):
+        raise UsageError(f"{args.output} is the model itself: name another file with -o")
+    spec = layer_from_operator(model, args.layer)
+    input_bytes = None if args.input is None else read_input(args.input, spec.input)
+    path = compile_layer(spec, args.output, input_bytes=input_bytes, optimise=args.optimise)
+    print(f"{path}: layer {spec.index} {spec.opcode}")
+    print(f"  input    {_shape(spec.input.shape)} int8, {'from ' + args.input if args.input else 'a fixed pattern'}")
+    print(f"  output   {_shape(spec.output.shape)} int8")
+    print(f"  weights  {len(spec.weights):,} bytes, kernel {spec.kernel_height}x{spec.kernel_width}")
+    print(f"  MACs     {spec.macs:,}")
+    return 0
+
+
+def _listing(model: Model) -> str:
+    from rvsim.nn.layer import OPERATIONS, layer_from_operator, refusal
+
+    rows = [("layer", "operator", "input", "weights", "output", "MACs", "can be compiled")]
+    for operator in model.operators:
+        source, weights, output = (
+            _shape(model.tensors[i].shape) if i >= 0 else "-"
+            for i in (*(operator.inputs + (-1, -1))[:2], (operator.outputs + (-1,))[0])
+        )
+        reason = refusal(model, operator.index)
+        macs = f"{layer_from_operator(model, operator.index).macs:,}" if reason is None else "-"
+        answer = "yes" if reason is None else "no"
+        if operator.opcode not in OPERATIONS:
+            weights = "-"
+        elif reason is not None:
+            answer = f"no: {reason}"
+        rows.append((str(operator.index), operator.opcode, source, weights, output, macs, answer))
+    align = [f"{'>' if column in (0, 5) else '<'}{max(len(row[column]) for row in rows)}" for column in range(7)]
+    return "\n".join("  ".join(map(format, row, align)).rstrip() for row in rows)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"

@@ -1,0 +1,324 @@
+"""One operator of a model as a layer that the guest kernels and the convolution coprocessor can run."""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from typing import NoReturn
+
+from rvsim.errors import InputFileError, RvsimError, UsageError
+from rvsim.nn import quantise
+from rvsim.nn.tflite_model import ConvolutionOptions, FullyConnectedOptions, Model, Operator, Tensor
+
+OPERATIONS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 2}  # word 1 of the descriptor
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Shape and quantisation of an int8 tensor, as the `.rvsim.io` section states them."""
+
+    shape: tuple[int, ...]
+    scale: float
+    zero_point: int
+
+    @property
+    def elements(self) -> int:
+        """Product of the shape."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class ConvLayerSpec:
+    """Everything of the 28-word descriptor but its addresses (docs/architecture.md), and the constant tensors.
+
+    `weights` is int8 in the descriptor's layout; `bias`, `multiplier` and `shift` are int32[output channels], little endian;
+    `bias` may be None.
+    """
+
+    index: int
+    opcode: str
+    batches: int
+    input_height: int
+    input_width: int
+    input_channels: int
+    output_height: int
+    output_width: int
+    output_channels: int
+    kernel_height: int
+    kernel_width: int
+    stride_height: int
+    stride_width: int
+    dilation_height: int
+    dilation_width: int
+    pad_top: int
+    pad_left: int
+    input_offset: int
+    output_offset: int
+    activation_min: int
+    activation_max: int
+    weights: bytes
+    bias: bytes | None
+    multiplier: bytes
+    shift: bytes
+    input: TensorSpec
+    output: TensorSpec
+
+    @property
+    def operation(self) -> int:
+        """Word 1 of the descriptor."""
+        return OPERATIONS[self.opcode]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the layer, taps in the padding counted."""
+        taps = self.kernel_height * self.kernel_width
+        depth = 1 if self.opcode == "DEPTHWISE_CONV_2D" else self.input_channels
+        return self.batches * self.output_height * self.output_width * self.output_channels * taps * depth
+
+
+def compilable_layers(model: Model) -> list[int]:
+    """Indices of the operators that `layer_from_operator` takes."""
+    return [operator.index for operator in model.operators if refusal(model, operator.index) is None]
+
+
+def refusal(model: Model, index: int) -> str | None:
+    """Why operator `index` cannot be compiled, or None."""
+    operator = model.operators[index]
+    if operator.opcode not in OPERATIONS:
+        return "not a CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED"
+    try:
+        _layer(model, operator)
+    except _Refused as refused:
+        return str(refused)
+    return None
+
+
+def layer_from_operator(model: Model, index: int) -> ConvLayerSpec:
+    """Take operator `index` of a model (counted from 0) as a layer.
+
+    Raises
+    ------
+    UsageError
+        There is no operator `index`, or it is not one that can be compiled.
+    InputFileError
+        The operator's tensors or options are not supported, or contradict one another.
+    """
+    if not 0 <= index < len(model.operators):
+        count = len(model.operators)
+        raise UsageError(f"{model.path}: no layer {index}; its {count} operators are counted from 0. {_advice(model)}")
+    operator = model.operators[index]
+    if operator.opcode not in OPERATIONS:
+        raise UsageError(f"{model.path}: layer {index}, {operator.opcode}, cannot be compiled. {_advice(model)}")
+    try:
+        return _layer(model, operator)
+    except _Refused as refused:
+        raise InputFileError(f"{model.path}: layer {index} ({operator.opcode}) is not supported: {refused}") from None
+
+
+def _advice(model: Model) -> str:
+    layers = compilable_layers(model)
+    if not layers:
+        return "None of its layers can be compiled; --list says why"
+    return f"Layers that can be compiled: {', '.join(map(str, layers))}"
+
+
+class _Refused(RvsimError):
+    """Why a layer is not supported, without the file's and the layer's name."""
+
+
+def _refuse(message: str) -> NoReturn:
+    raise _Refused(message)
+
+
+def _layer(model: Model, operator: Operator) -> ConvLayerSpec:
+    if not 2 <= len(operator.inputs) <= 3 or min(operator.inputs[:2]) < 0:
+        _refuse(f"expected an input, weights and an optional bias, found the tensors {list(operator.inputs)}")
+    if len(operator.outputs) != 1 or operator.outputs[0] < 0:
+        _refuse(f"expected one output, found the tensors {list(operator.outputs)}")
+    source, weights = (model.tensors[i] for i in operator.inputs[:2])
+    output = model.tensors[operator.outputs[0]]
+    bias = model.tensors[operator.inputs[2]] if len(operator.inputs) == 3 and operator.inputs[2] >= 0 else None
+
+    _check_weights(source, weights)
+    source_spec = _activation_tensor("input", source)
+    output_spec = _activation_tensor("output", output)
+    options = operator.options
+    if isinstance(options, FullyConnectedOptions):
+        geometry = _fully_connected_geometry(options, source, weights, output)
+        axis = 0
+    elif isinstance(options, ConvolutionOptions):
+        geometry = _convolution_geometry(operator.opcode, options, source, weights, output)
+        axis = 3 if operator.opcode == "DEPTHWISE_CONV_2D" else 0
+    else:
+        _refuse("the operator has no options of its kind")
+    channels = geometry["output_channels"]
+
+    try:
+        weight_scales = _weight_scales(weights, channels, axis)
+        factors = _factors(operator.opcode, source_spec.scale, weight_scales, output_spec.scale)
+        pairs = [quantise.quantised_multiplier(factor) for factor in factors]
+        activation = quantise.activation_range(options.activation, output_spec.scale, output_spec.zero_point)
+    except ValueError as error:
+        _refuse(str(error))
+    if len(pairs) == 1:
+        pairs *= channels
+    multipliers, shifts = zip(*pairs, strict=True)
+    assert weights.data is not None
+    return ConvLayerSpec(
+        index=operator.index,
+        opcode=operator.opcode,
+        **geometry,
+        input_offset=-source_spec.zero_point,
+        output_offset=output_spec.zero_point,
+        activation_min=activation[0],
+        activation_max=activation[1],
+        weights=bytes(weights.data),
+        bias=_bias(bias, channels),
+        multiplier=struct.pack(f"<{channels}i", *multipliers),
+        shift=struct.pack(f"<{channels}i", *shifts),
+        input=source_spec,
+        output=output_spec,
+    )
+
+
+def _check_weights(source: Tensor, weights: Tensor) -> None:
+    label = f"weights {_label(weights)}"
+    if weights.sparse:
+        _refuse(f"{label} are sparse; convert the model without sparse encoding")
+    if source.dtype == "FLOAT32" and weights.dtype in ("INT8", "UINT8"):
+        _refuse(
+            f"hybrid layer: FLOAT32 input {_label(source)} with {weights.dtype} weights; quantise the activations too"
+        )
+    if weights.dtype != "INT8":
+        _refuse(f"{label} are {weights.dtype}; expected INT8 (post-training full integer quantisation)")
+    if weights.data is None:
+        _refuse(f"{label} are computed while the network runs; expected constant weights")
+    if any(weights.zero_points):
+        _refuse(f"{label} have a zero point other than 0 (asymmetric weights)")
+
+
+def _activation_tensor(role: str, tensor: Tensor) -> TensorSpec:
+    label = f"{role} {_label(tensor)}"
+    if tensor.dtype != "INT8":
+        _refuse(f"{label} is {tensor.dtype}; expected INT8")
+    if len(tensor.scales) != 1 or len(tensor.zero_points) != 1:
+        _refuse(
+            f"{label}: expected one scale and one zero point, found {len(tensor.scales)} and {len(tensor.zero_points)}"
+        )
+    scale, zero_point = tensor.scales[0], tensor.zero_points[0]
+    if not 0 < scale < math.inf:
+        _refuse(f"{label} has the scale {scale}; expected a positive number")
+    if not quantise.INT8_MIN <= zero_point <= quantise.INT8_MAX:
+        _refuse(f"{label} has the zero point {zero_point}; expected one of int8")
+    if tensor.elements == 0:
+        _refuse(f"{label} is empty (shape {list(tensor.shape)})")
+    return TensorSpec(tensor.shape, scale, zero_point)
+
+
+def _weight_scales(weights: Tensor, channels: int, axis: int) -> tuple[float, ...]:
+    scales, label = weights.scales, f"weights {_label(weights)}"
+    if len(scales) not in (1, channels):
+        _refuse(f"{label} have {len(scales)} scales; expected 1 or one for each of {channels} output channels")
+    if len(scales) > 1 and weights.quantised_dimension != axis:
+        _refuse(f"{label} are quantised along axis {weights.quantised_dimension}; expected axis {axis}")
+    if not all(0 < scale < math.inf for scale in scales):
+        _refuse(f"{label} have a scale that is not a positive number")
+    return scales
+
+
+def _factors(opcode: str, source: float, weights: tuple[float, ...], output: float) -> list[float]:
+    if opcode == "FULLY_CONNECTED" and len(weights) == 1:
+        return [quantise.fully_connected_factor(source, weights[0], output)]
+    return quantise.convolution_factors(source, weights, output)
+
+
+def _bias(bias: Tensor | None, channels: int) -> bytes | None:
+    if bias is None:
+        return None
+    if bias.dtype != "INT32":
+        _refuse(f"bias {_label(bias)} is {bias.dtype}; expected INT32")
+    if bias.elements != channels:
+        _refuse(f"bias {_label(bias)} has {bias.elements} elements; expected {channels}, one for each output channel")
+    if bias.data is None or bias.sparse:
+        _refuse(f"bias {_label(bias)} is computed while the network runs, or sparse; expected a constant bias")
+    return bytes(bias.data)
+
+
+def _fully_connected_geometry(
+    options: FullyConnectedOptions, source: Tensor, weights: Tensor, output: Tensor
+) -> dict[str, int]:
+    if options.weights_format != "DEFAULT":
+        _refuse(f"weights {_label(weights)} have the format {options.weights_format}; expected DEFAULT")
+    if len(weights.shape) != 2 or weights.elements == 0:
+        _refuse(f"weights {_label(weights)} have the shape {list(weights.shape)}; expected [units, depth]")
+    units, depth = weights.shape
+    # TFLite flattens an input of any shape to rows of `depth`; keep_num_dims changes only the output's shape.
+    if source.elements % depth:
+        _refuse(f"input {_label(source)} of shape {list(source.shape)} does not divide into rows of {depth} elements")
+    rows = source.elements // depth
+    if output.elements != rows * units:
+        _refuse(f"output {_label(output)} has the shape {list(output.shape)}; expected {rows} rows of {units} units")
+    ones = (
+        "input_height input_width output_height output_width kernel_height kernel_width "
+        "stride_height stride_width dilation_height dilation_width"
+    )
+    geometry = dict.fromkeys(ones.split(), 1)
+    return geometry | {"batches": rows, "input_channels": depth, "output_channels": units, "pad_top": 0, "pad_left": 0}
+
+
+def _convolution_geometry(
+    opcode: str, options: ConvolutionOptions, source: Tensor, weights: Tensor, output: Tensor
+) -> dict[str, int]:
+    for role, tensor in (("input", source), ("weights", weights), ("output", output)):
+        if len(tensor.shape) != 4 or tensor.elements == 0:
+            _refuse(f"{role} {_label(tensor)} has the shape {list(tensor.shape)}; expected four axes, none empty")
+    batches, input_height, input_width, input_channels = source.shape
+    first, kernel_height, kernel_width, last = weights.shape
+    steps = (options.stride_height, options.stride_width, options.dilation_height, options.dilation_width)
+    if min(steps) < 1:
+        _refuse(f"strides {steps[:2]} and dilations {steps[2:]}; expected 1 and more")
+    if opcode == "DEPTHWISE_CONV_2D":
+        channels = last
+        if first != 1 or channels % input_channels:
+            _refuse(
+                f"weights {_label(weights)} have the shape {list(weights.shape)}; "
+                f"expected [1, height, width, a multiple of {input_channels} input channels]"
+            )
+        if options.depth_multiplier not in (0, channels // input_channels):
+            _refuse(f"depth multiplier {options.depth_multiplier}; the weights say {channels // input_channels}")
+    else:
+        channels = first
+        if last != input_channels:
+            _refuse(
+                f"weights for {last} channels, but {input_channels} in the input; grouped convolution is not supported"
+            )
+    try:
+        height, pad_top = quantise.padding(options.padding, input_height, kernel_height, steps[0], steps[2])
+        width, pad_left = quantise.padding(options.padding, input_width, kernel_width, steps[1], steps[3])
+    except ValueError as error:
+        _refuse(str(error))
+    expected = (batches, height, width, channels)
+    if output.shape != expected:
+        _refuse(f"output {_label(output)} has the shape {list(output.shape)}; {list(expected)} follows from the input")
+    return {
+        "batches": batches,
+        "input_height": input_height,
+        "input_width": input_width,
+        "input_channels": input_channels,
+        "output_height": height,
+        "output_width": width,
+        "output_channels": channels,
+        "kernel_height": kernel_height,
+        "kernel_width": kernel_width,
+        "stride_height": options.stride_height,
+        "stride_width": options.stride_width,
+        "dilation_height": options.dilation_height,
+        "dilation_width": options.dilation_width,
+        "pad_top": pad_top,
+        "pad_left": pad_left,
+    }
+
+
+def _label(tensor: Tensor) -> str:
+    return f"tensor {tensor.index} '{tensor.name[:60]}'"
