@@ -1,0 +1,354 @@
+"""What a run counted: the one definition of every statistic, and the JSON document `rvsim.run/1`.
+
+``python -m rvsim.machine.result`` writes its JSON Schema to docs/schemas/run-1.json; docs/run-schema.md explains it.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Literal
+
+import msgspec
+
+StopReason = Literal["exit", "limit", "interrupted", "illegal-instruction", "access-fault", "breakpoint", "trap"]
+
+EXIT_STATUS = {
+    "limit": 124,
+    "interrupted": 130,
+    "illegal-instruction": 132,
+    "breakpoint": 133,
+    "trap": 134,
+    "access-fault": 139,
+}
+"""Exit status of a run that the guest did not end itself (docs/architecture.md)."""
+
+TOTAL = "total"
+"""Key of the computed sum in `RunResult.traffic`; no region may have this name."""
+
+
+class Count(msgspec.Struct, frozen=True, kw_only=True):
+    """Accesses of one kind.
+
+    Attributes
+    ----------
+    count : int
+        Number of accesses.
+    bytes : int
+        Bytes they moved.
+    """
+
+    count: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Count) -> Count:
+        return Count(count=self.count + other.count, bytes=self.bytes + other.bytes)
+
+
+class Traffic(msgspec.Struct, frozen=True, kw_only=True):
+    """Accesses to one memory region, by the hart and by the coprocessor.
+
+    Attributes
+    ----------
+    fetch : Count
+        Instruction fetches of retired instructions: one each, of 2 or 4 bytes.
+    load : Count
+        Data reads.
+    store : Count
+        Data writes.
+    """
+
+    fetch: Count = Count()
+    load: Count = Count()
+    store: Count = Count()
+
+    def __add__(self, other: Traffic) -> Traffic:
+        return Traffic(fetch=self.fetch + other.fetch, load=self.load + other.load, store=self.store + other.store)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all three kinds."""
+        return self.fetch.bytes + self.load.bytes + self.store.bytes
+
+
+class SymbolTraffic(msgspec.Struct, frozen=True, kw_only=True):
+    """Data accesses to one object of the program.
+
+    Attributes
+    ----------
+    name : str
+        Symbol name.
+    region : str
+        Name of the memory region that holds it.
+    address : int
+        Address of its first byte.
+    size : int
+        Size in bytes.
+    load : Count
+        Data reads that began in it.
+    store : Count
+        Data writes that began in it.
+    """
+
+    name: str
+    region: str
+    address: int
+    size: int
+    load: Count = Count()
+    store: Count = Count()
+
+
+class FunctionProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """What one function took, without the functions it called.
+
+    Attributes
+    ----------
+    name : str
+        Symbol name.
+    address : int
+        Address of its first instruction.
+    size : int
+        Size in bytes.
+    instructions : int
+        Instructions retired in it.
+    cycles : int
+        Core cycles spent in it, waiting for the coprocessor included.
+    """
+
+    name: str
+    address: int
+    size: int
+    instructions: int
+    cycles: int
+
+
+class PortTraffic(msgspec.Struct, frozen=True, kw_only=True):
+    """What the coprocessor moved through its own memory port; the regions' traffic includes it.
+
+    Attributes
+    ----------
+    load : Count
+        Reads.
+    store : Count
+        Writes.
+    """
+
+    load: Count = Count()
+    store: Count = Count()
+
+
+class AcceleratorReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What the coprocessor did; `msgspec.convert(coprocessor.report(cycles), AcceleratorReport)` makes one.
+
+    Attributes
+    ----------
+    name : str
+        Name of the preset or configuration file.
+    macs : int
+        Multiply-accumulates of the layers it ran.
+    commands : int
+        Commands it took.
+    failed_commands : int
+        Commands among them that ended with another status than 0.
+    busy_cycles : int
+        Cycles from a command's start to its end, over all commands.
+    stall_cycles : int
+        Busy cycles in which the PE array waited for memory.
+    core_wait_cycles : int
+        Cycles the hart stood still waiting for the coprocessor.
+    utilisation : float
+        MACs done, as a share of those the PE array could do in its busy cycles, 0 to 1.
+    traffic : PortTraffic
+        What it moved to and from memory.
+    operands : dict of str to int
+        Bytes moved, by operand (input, weights, output, and so on).
+    parameters : dict
+        Its configuration.
+    """
+
+    name: str
+    macs: int = 0
+    commands: int = 0
+    failed_commands: int = 0
+    busy_cycles: int = 0
+    stall_cycles: int = 0
+    core_wait_cycles: int = 0
+    utilisation: float = 0.0
+    traffic: PortTraffic = PortTraffic()
+    operands: dict[str, int] = {}
+    parameters: dict[str, Any] = {}
+
+
+class RunResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of one program on one configuration.
+
+    Attributes
+    ----------
+    schema : str
+        Name and version of this document.
+    program : str
+        Path of the program.
+    core : str
+        Name of the core's timing model.
+    clock_mhz : float
+        Clock of core and coprocessor, in MHz.
+    accel : str
+        Name of the coprocessor, or ``off``.
+    engine : str
+        What executed the instructions; it changes host time, never counts.
+    exit_code : int or None
+        What the guest gave to exit; null when it did not exit.
+    stop_reason : str
+        Why the run ended.
+    message : str or None
+        What went wrong, where, and what to try; null after an exit.
+    instructions : int
+        Retired instructions.
+    cycles : int
+        Core cycles from reset to the end of the last instruction.
+    taken_branches : int
+        Retired conditional branches that were taken.
+    classes : dict of str to int
+        Retired instructions by class; they add up to `instructions`.
+    traffic : dict of str to Traffic
+        Accesses and bytes by memory region; ``total`` is their sum and is computed.
+    symbols : list of SymbolTraffic
+        Data accesses by object of the program.
+    functions : list of FunctionProfile
+        Instructions and cycles by function, most cycles first.
+    accelerator : AcceleratorReport or None
+        What the coprocessor did; null without one.
+    energy_pj : float or None
+        Energy in pJ; null: not modelled yet.
+    roi : dict or None
+        Counts of a region of interest; null: not measured yet.
+    host_seconds : float
+        Wall-clock time of the simulation on the host, in seconds. The only value that differs between equal runs.
+    """
+
+    program: str
+    core: str
+    clock_mhz: float
+    accel: str
+    exit_code: int | None
+    stop_reason: StopReason
+    instructions: int
+    cycles: int
+    schema: Literal["rvsim.run/1"] = "rvsim.run/1"
+    engine: str = "interpreter"
+    message: str | None = None
+    taken_branches: int = 0
+    classes: dict[str, int] = {}
+    traffic: dict[str, Traffic] = {}
+    symbols: list[SymbolTraffic] = []
+    functions: list[FunctionProfile] = []
+    accelerator: AcceleratorReport | None = None
+    energy_pj: float | None = None
+    roi: dict[str, Any] | None = None
+    host_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        regions = {name: each for name, each in self.traffic.items() if name != TOTAL}
+        total = sum(regions.values(), Traffic())
+        functions = sorted(self.functions, key=lambda each: (-each.cycles, each.address))
+        msgspec.structs.force_setattr(self, "traffic", {**regions, TOTAL: total})
+        msgspec.structs.force_setattr(self, "functions", functions)
+
+    @property
+    def cpi(self) -> float:
+        """Cycles per retired instruction; 0 when none retired."""
+        return self.cycles / self.instructions if self.instructions else 0.0
+
+    @property
+    def seconds_at_clock(self) -> float:
+        """Time the run would take on the modelled core, in seconds: cycles / clock."""
+        return self.cycles / (self.clock_mhz * 1e6)
+
+    @property
+    def exit_status(self) -> int:
+        """Exit status of `rvsim run`: the guest's own, its low 8 bits as POSIX has it, or the stop reason's."""
+        if self.stop_reason == "exit":
+            return (self.exit_code or 0) & 0xFF
+        return EXIT_STATUS[self.stop_reason]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document as plain dicts, lists, numbers and strings."""
+        document: dict[str, Any] = msgspec.to_builtins(self)
+        return {"schema": document.pop("schema"), **document}
+
+    def to_json(self) -> str:
+        """The document as indented JSON text that ends in a newline."""
+        return msgspec.json.format(msgspec.json.encode(self.to_dict()), indent=2).decode() + "\n"
+
+    def __repr__(self) -> str:
+        end = f"exit {self.exit_code}" if self.stop_reason == "exit" else self.stop_reason
+        lines = [
+            f"<RunResult {self.program} on {self.core}, accel {self.accel}: {end}",
+            f"  {self.instructions:,} instructions, {self.cycles:,} cycles, CPI {self.cpi:.2f}",
+            f"  {self.seconds_at_clock * 1e3:.4g} ms at {self.clock_mhz:g} MHz, "
+            f"{self.traffic[TOTAL].bytes:,} bytes moved",
+        ]
+        if self.functions:
+            lines.append(f"  most cycles: {', '.join(each.name for each in self.functions[:3])}")
+        return "\n".join(lines) + ">"
+
+
+def decode(text: str | bytes) -> RunResult:
+    """Read a document that `RunResult.to_json` wrote.
+
+    Raises
+    ------
+    msgspec.ValidationError
+        It is not an `rvsim.run/1` document.
+    """
+    return msgspec.json.decode(text, type=RunResult)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of the document; the attributes' docstrings become its descriptions."""
+    records = [Count, Traffic, SymbolTraffic, FunctionProfile, PortTraffic, AcceleratorReport, RunResult]
+    _, definitions = msgspec.json.schema_components(records, ref_template="#/$defs/{name}")
+    for record in records:
+        definition = definitions[record.__name__]
+        definition["description"] = (record.__doc__ or "").partition("\n")[0]
+        meanings = _attributes(record.__doc__ or "")
+        for name, field in definition["properties"].items():
+            field["description"] = meanings[name]
+            # Whatever is written is always there; defaults are the constructor's business, not the document's.
+            field.pop("default", None)
+            if field.get("type") == "integer" and name != "exit_code":
+                field["minimum"] = 0
+        definition["required"] = list(definition["properties"])
+    root = definitions.pop("RunResult")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **root,
+        "title": "rvsim.run/1",
+        "$defs": definitions,
+    }
+
+
+def _attributes(docstring: str) -> dict[str, str]:
+    """Name to meaning, from the Attributes section of a NumPy-style docstring."""
+    meanings: dict[str, list[str]] = {}
+    for line in docstring.partition("----------\n")[2].splitlines():
+        text = line.strip()
+        if text and not line.startswith(" " * 8):
+            meanings[text.partition(" : ")[0]] = lines = []
+        elif text:
+            lines.append(text)
+    return {name: " ".join(lines) for name, lines in meanings.items()}
+
+
+def main(arguments: list[str]) -> int:
+    """Write the JSON Schema to the file named, docs/schemas/run-1.json by default."""
+    import json
+    from pathlib import Path
+
+    path = Path(arguments[0] if arguments else "docs/schemas/run-1.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(json_schema(), indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
