@@ -1,10 +1,11 @@
 """The rules of CoreDSL 2 as tables of cases: result types, values, and what must be refused.
 
-Each table states one kind of rule; a case is a piece of CoreDSL and what it must give. Pieces are read inside `description(...)`,
-so they may use its registers, memory, fields and functions. Literals keep their own least width: `5` is `unsigned<3>`.
+Each table states one kind of rule; a case is a piece of CoreDSL and what it must give. Pieces are read inside
+`description(...)`, so they may use its registers, memory, fields and functions. Literals keep their own least width:
+`5` is `unsigned<3>`.
 
-Source: the behaviour of the reference CoreDSL front end and the language's wiki; where both are silent, what the public RISC-V
-descriptions need.
+Source: the behaviour of the reference CoreDSL front end and the language's wiki; where both are silent, what the public
+RISC-V descriptions need.
 """
 
 from __future__ import annotations
