@@ -1,0 +1,258 @@
+"""The readable table of a run, and how any table is printed.
+
+Plain aligned text everywhere but on a terminal, where rich (35 ms to import) draws it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TextIO
+
+import msgspec
+
+if TYPE_CHECKING:
+    from rvsim.machine.result import RunResult
+
+Cell = str | int | None
+TOP = 10
+"""Rows of a list of functions or symbols."""
+
+DEFAULT_WIDTH = 80
+MIN_NAME = 6
+
+
+class Table(msgspec.Struct, frozen=True):
+    """Rows under a title.
+
+    Attributes
+    ----------
+    title : str
+        Printed above; empty for none.
+    columns : tuple of str
+        Headings; all empty for none.
+    rows : list of tuple
+        Text, or integers that are printed with separators, shortened where there is no room; None is a dash.
+    left : int
+        So many columns are left-aligned.
+    elastic : int
+        The column that is cut where the table is too wide.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[Cell, ...]]
+    left: int = 1
+    elastic: int = 0
+
+
+def run_tables(result: RunResult, top: int = TOP) -> list[Table]:
+    """What a run counted, as tables; lists of functions and symbols end after `top` rows."""
+    return [
+        table
+        for table in (
+            _summary(result),
+            _classes(result),
+            _traffic(result),
+            _symbols(result, top),
+            _functions(result, top),
+            _accelerator(result),
+        )
+        if table.rows
+    ]
+
+
+def _summary(result: RunResult) -> Table:
+    end = f"exit {result.exit_code}" if result.stop_reason == "exit" else result.stop_reason
+    rows: list[tuple[Cell, ...]] = [
+        ("program", result.program),
+        ("core", f"{result.core} at {result.clock_mhz:g} MHz"),
+        ("coprocessor", result.accel),
+        ("ended with", end),
+        ("instructions", f"{result.instructions:,}"),
+        ("cycles", f"{result.cycles:,}"),
+        ("CPI", f"{result.cpi:.3f}"),
+        ("time", duration(result.seconds_at_clock)),
+        ("taken branches", f"{result.taken_branches:,}"),
+    ]
+    return Table("", ("", ""), rows, left=2, elastic=1)
+
+
+def _classes(result: RunResult) -> Table:
+    rows: list[tuple[Cell, ...]] = [
+        (name, count, share(count, result.instructions))
+        for name, count in sorted(result.classes.items(), key=lambda item: (-item[1], item[0]))
+        if count
+    ]
+    return Table("Instructions", ("class", "retired", "share"), rows)
+
+
+def _traffic(result: RunResult) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for region, traffic in result.traffic.items():
+        for kind in ("fetch", "load", "store"):
+            moved = getattr(traffic, kind)
+            if moved.count:
+                rows.append((region, kind, moved.count, moved.bytes))
+    return Table("Memory traffic", ("region", "kind", "accesses", "bytes"), rows, left=2)
+
+
+def _symbols(result: RunResult, top: int) -> Table:
+    busiest = sorted(result.symbols, key=lambda each: (-each.load.bytes - each.store.bytes, each.address))
+    rows: list[tuple[Cell, ...]] = [
+        (each.name, each.region, each.load.bytes, each.store.bytes)
+        for each in busiest[:top]
+        if each.load.count or each.store.count
+    ]
+    return Table("Data", ("symbol", "region", "bytes loaded", "bytes stored"), rows, left=2)
+
+
+def _functions(result: RunResult, top: int) -> Table:
+    rows: list[tuple[Cell, ...]] = [
+        (each.name, each.cycles, share(each.cycles, result.cycles), each.instructions)
+        for each in result.functions[:top]
+        if each.cycles
+    ]
+    return Table("Functions", ("function", "cycles", "share", "instructions"), rows)
+
+
+def _accelerator(result: RunResult) -> Table:
+    report = result.accelerator
+    rows: list[tuple[Cell, ...]] = []
+    if report is not None:
+        rows = [
+            (
+                "commands",
+                f"{report.commands:,}" + (f" ({report.failed_commands:,} failed)" if report.failed_commands else ""),
+            ),
+            ("MACs", f"{report.macs:,}"),
+            ("busy cycles", f"{report.busy_cycles:,}"),
+            ("stall cycles", f"{report.stall_cycles:,} (waiting for memory)"),
+            ("core waited", f"{report.core_wait_cycles:,} cycles"),
+            ("utilisation", f"{report.utilisation:.1%} of the PE array while busy"),
+            ("moved", f"{report.traffic.load.bytes:,} bytes in, {report.traffic.store.bytes:,} bytes out"),
+        ]
+    return Table(f"Coprocessor {report.name if report else ''}", ("", ""), rows, left=2, elastic=1)
+
+
+# --------------------------------------------------------------------------------------------------------------- values
+
+
+def share(part: int, whole: int) -> str:
+    """`part` of `whole` in per cent."""
+    return f"{part / whole:.1%}" if whole else "-"
+
+
+def duration(seconds: float) -> str:
+    """A time of the modelled core with four digits: ``12.35 ms``."""
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= scale:
+            return f"{seconds / scale:.4g} {unit}"
+    return f"{seconds * 1e9:.4g} ns"
+
+
+def short(number: int) -> str:
+    """At most six characters: ``12345`` as it is, ``1.235M`` above."""
+    if abs(number) < 100_000:
+        return str(number)
+    value = float(number)
+    for suffix in ("k", "M", "G", "T", "P", "E"):
+        value /= 1000
+        if abs(value) < 999.5:
+            return f"{value:.4g}"[:5].rstrip(".") + suffix
+    return f"{number:.0e}"
+
+
+# ------------------------------------------------------------------------------------------------------------- printing
+
+
+def width_of(file: TextIO) -> int:
+    """Columns of a terminal, of COLUMNS in the environment, else 80."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return max(20, int(columns))
+    try:
+        return max(20, os.get_terminal_size(file.fileno()).columns)
+    except (OSError, ValueError):  # no terminal, no file descriptor
+        return DEFAULT_WIDTH
+
+
+def print_tables(tables: list[Table], file: TextIO) -> None:
+    """Print to a terminal with rich, to anything else as plain text."""
+    if file.isatty():
+        _print_rich(tables, file)
+        return
+    text = render(tables, width_of(file))
+    encoding = file.encoding or "utf-8"
+    file.write(text.encode(encoding, "replace").decode(encoding))  # a symbol's name may not fit a C locale
+
+
+def render(tables: list[Table], width: int = DEFAULT_WIDTH) -> str:
+    """Plain aligned text; no line is longer than `width` columns."""
+    return "\n".join(_render(table, width) for table in tables)
+
+
+def _render(table: Table, width: int) -> str:
+    rows = [table.columns, *_texts(table.rows, str_of=lambda number: f"{number:,}")]
+    if _total(rows) > width:
+        rows = [table.columns, *_texts(table.rows, str_of=short)]
+    widths = _widths(rows)
+    excess = _total(rows) - width
+    if excess > 0:
+        widths[table.elastic] = max(MIN_NAME, widths[table.elastic] - excess)
+    lines = [cut(table.title, width)] if table.title else []
+    for row in rows:
+        if not any(row):
+            continue
+        cells = [
+            cut(cell, size).ljust(size) if index < table.left else cut(cell, size).rjust(size)
+            for index, (cell, size) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append(cut("  ".join(cells).rstrip(), width))
+    return "\n".join(lines) + "\n"
+
+
+def cut(text: str, width: int) -> str:
+    """`text`, or its beginning and two dots."""
+    return text if len(text) <= width else text[: max(0, width - 2)] + ".."[:width]
+
+
+def _texts(rows: list[tuple[Cell, ...]], str_of: Callable[[int], str]) -> list[tuple[str, ...]]:
+    return [
+        tuple("-" if cell is None else cell if isinstance(cell, str) else str_of(cell) for cell in row) for row in rows
+    ]
+
+
+def _widths(rows: list[tuple[str, ...]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+
+def _total(rows: list[tuple[str, ...]]) -> int:
+    widths = _widths(rows)
+    return sum(widths) + 2 * (len(widths) - 1)
+
+
+def _print_rich(tables: list[Table], file: TextIO) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    console = Console(file=file)
+    for table in tables:
+        headed = any(table.columns)
+        drawn = RichTable(
+            title=Text(table.title) if table.title else None,
+            title_justify="left",
+            box=box.SIMPLE if headed else None,
+            show_header=headed,
+        )
+        for index, heading in enumerate(table.columns):
+            drawn.add_column(
+                Text(heading), justify="left" if index < table.left else "right", overflow="ellipsis", no_wrap=True
+            )
+        exact = _texts(table.rows, str_of=lambda number: f"{number:,}")
+        narrow = _total([table.columns, *exact]) + 2 * len(table.columns) > console.width
+        for row in _texts(table.rows, str_of=short) if narrow else exact:
+            drawn.add_row(*map(Text, row))  # Text: a name in brackets is no markup
+        console.print(drawn)
