@@ -1,1 +1,1 @@
-"""."""
+"""Coprocessors: the protocol they keep, the registry of presets, and one folder each."""

@@ -1,0 +1,60 @@
+"""Measure the speed of the function on one host core: `python -m accel.conv.bench`."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from accel.conv import function
+from accel.conv.descriptor import ConvLayer, Operation, Tensors
+
+SECONDS = 0.5
+
+
+def layer(operation: Operation, side: int, channels: int, outputs: int, kernel: int, batches: int = 1) -> ConvLayer:
+    """Make a stride-1 SAME layer on a square map; addresses are 0."""
+    return ConvLayer(
+        operation, 0, 0, 0, 0, 0, 0, batches, side, side, channels, side, side, outputs, kernel, kernel, 1, 1, 1, 1,
+        (kernel - 1) // 2, (kernel - 1) // 2, 128, -128, -128, 127,
+    )  # fmt: skip
+
+
+def gmac_per_second(layer: ConvLayer) -> float:
+    """Run the layer on random data for half a second."""
+    per_channel = 4 * layer.output_channels
+    tensors = Tensors(
+        input=memoryview(os.urandom(layer.input_bytes)),
+        weights=memoryview(os.urandom(layer.weight_bytes)),
+        bias=memoryview(bytes(per_channel)),
+        multiplier=memoryview((1518500250).to_bytes(4, "little") * layer.output_channels),
+        shift=memoryview((-9).to_bytes(4, "little", signed=True) * layer.output_channels),
+        output=memoryview(bytearray(layer.output_bytes)),
+    )
+    function.execute(layer, tensors)
+    runs, start = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < SECONDS:
+        function.execute(layer, tensors)
+        runs += 1
+    return layer.macs * runs / elapsed / 1e9
+
+
+CASES = {
+    "CONV_2D 3x3, 64 -> 64, 32x32": layer(Operation.CONV_2D, 32, 64, 64, 3),
+    "CONV_2D 3x3, 3 -> 16, 96x96": layer(Operation.CONV_2D, 96, 3, 16, 3),
+    "CONV_2D 1x1, 64 -> 64, 32x32": layer(Operation.CONV_2D, 32, 64, 64, 1),
+    "CONV_2D 1x1, 8 -> 16, 48x48": layer(Operation.CONV_2D, 48, 8, 16, 1),
+    "DEPTHWISE_CONV_2D 3x3, 64, 32x32": layer(Operation.DEPTHWISE_CONV_2D, 32, 64, 64, 3),
+    "DEPTHWISE_CONV_2D 3x3, 1 x 8, 64x64": layer(Operation.DEPTHWISE_CONV_2D, 64, 1, 8, 3),
+    "DEPTHWISE_CONV_2D 3x3, 16 x 2, 32x32": layer(Operation.DEPTHWISE_CONV_2D, 32, 16, 32, 3),
+    "FULLY_CONNECTED 640 -> 128, 1 row": layer(Operation.FULLY_CONNECTED, 1, 640, 128, 1),
+}
+
+
+def main() -> None:
+    """Print one line a case."""
+    for name, case in CASES.items():
+        print(f"{name:40} {gmac_per_second(case):6.2f} GMAC/s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""The convolution coprocessor as the hart sees it: three instructions, one command at a time, a log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from accel.conv import descriptor, timing
+from accel.conv.descriptor import ConvLayer, Operation, Status
+from accel.conv.parameters import MAJOR_OPCODES, ConvParameters
+from accel.conv.timing import Timing, Transfer
+from accel.protocol import AccessFault, Command, Coprocessor, MemoryPort, PortFault, Response
+
+START, WAIT, STATUS = 0, 1, 2
+
+LOADS = ("descriptor", "input", "weights", "bias", "multiplier", "shift")
+STORES = ("output", "status")
+
+
+class ConvCommand(Command, frozen=True, kw_only=True):
+    """One conv.start.
+
+    Attributes
+    ----------
+    descriptor : int
+        Address of the descriptor.
+    status : int
+        How it ended (`accel.conv.descriptor.Status`).
+    operation : str
+        TFLite's name; "unknown" if the status is 1, 2 or that of an unreadable descriptor.
+    layer : ConvLayer or None
+        Shapes and addresses; None if the descriptor could not be read.
+    macs : int
+        0 unless the status is 0.
+    timing : Timing
+        Its cycles and traffic.
+    """
+
+    descriptor: int
+    status: int
+    operation: str
+    layer: ConvLayer | None
+    macs: int
+    timing: Timing
+
+
+class ConvCoprocessor(Coprocessor):
+    """Runs one quantised layer per command, beside the hart.
+
+    conv.start keeps the hart until a running command has ended and the new descriptor has been judged, since rd tells
+    the verdict; the layer itself runs while the hart goes on. The tensors change at once, not when the command ends:
+    a guest that reads the output before conv.wait sees what real hardware would not promise.
+
+    Parameters
+    ----------
+    name : str
+        For reports.
+    parameters : ConvParameters
+        What it is built of. Only `operations` has an influence on results, the others on cycles and traffic.
+    """
+
+    description = Path(__file__).with_name("conv.core_desc")
+    instruction_set = "XConv"
+
+    def __init__(self, name: str, parameters: ConvParameters) -> None:
+        self.name = name
+        self.parameters = parameters
+        self.major_opcode = MAJOR_OPCODES[parameters.custom_opcode]
+        self._operations = sum(1 << Operation[operation] for operation in set(parameters.operations))
+        self.capability = self._operations | parameters.pe_rows << 8 | parameters.pe_columns << 16 | 1 << 24
+        self.reset()
+
+    def reset(self) -> None:
+        """Return to idle with an empty log."""
+        self._commands: list[ConvCommand] = []
+        self._busy_until = 0
+        self._status = 0
+        self._fault: AccessFault | None = None
+        self._core_wait_cycles = 0
+
+    @property
+    def commands(self) -> Sequence[ConvCommand]:
+        """The command log since the last reset."""
+        return self._commands
+
+    def issue(self, function: int, rs1: int, rs2: int, port: MemoryPort, cycle: int, pc: int) -> Response:
+        """Take conv.start (function 0, rs1: the descriptor), conv.wait (1) or conv.status (2)."""
+        if function == START:
+            return self._start(rs1, port, cycle, pc)
+        if function == WAIT:
+            fault, self._fault = self._fault, None
+            return self._response(self._status, max(0, self._busy_until - cycle), fault)
+        if function == STATUS:
+            return Response(int(cycle < self._busy_until))
+        raise ValueError(
+            f"expected function 0 (start), 1 (wait) or 2 (status) of the convolution coprocessor, found {function}"
+        )
+
+    def _response(self, value: int, stall_cycles: int, fault: AccessFault | None = None) -> Response:
+        self._core_wait_cycles += stall_cycles
+        return Response(value, stall_cycles, fault)
+
+    def _start(self, address: int, port: MemoryPort, cycle: int, pc: int) -> Response:
+        layer, status, fault = None, Status.MISALIGNED, None
+        spent = Timing(issue_cycles=self.parameters.issue_latency_cycles)
+        if address % 4 == 0:
+            try:
+                magic, layer = descriptor.parse(port.view(address, descriptor.SIZE, False))
+                word = port.view(address + descriptor.STATUS_OFFSET, 4, True)
+                spent = timing.refused(self.parameters)
+                status, fault = self._execute(magic, layer, port, pc)
+                word[:] = status.to_bytes(4, "little")
+                if status == Status.DONE:
+                    spent = timing.estimate(self.parameters, layer)
+                self._count(address, layer, spent, port)
+            except PortFault as error:
+                status, fault = Status.ACCESS_FAULT, _access_fault(pc, error)
+
+        start = max(cycle, self._busy_until)
+        self._busy_until = start + spent.cycles
+        self._status = status
+        self._fault = self._fault or fault
+        self._commands.append(
+            ConvCommand(
+                index=len(self._commands),
+                pc=pc,
+                issue_cycle=cycle,
+                start_cycle=start,
+                end_cycle=self._busy_until,
+                descriptor=address,
+                status=status,
+                operation="unknown" if layer is None or status in (1, 2) else Operation(layer.operation).name,
+                layer=layer,
+                macs=layer.macs if layer is not None and status == Status.DONE else 0,
+                timing=spent,
+            )
+        )
+        return self._response(status, start - cycle + spent.issue_cycles)
+
+    def _execute(self, magic: int, layer: ConvLayer, port: MemoryPort, pc: int) -> tuple[Status, AccessFault | None]:
+        status = descriptor.check(magic, layer, self._operations)
+        if status != Status.DONE:
+            return status, None
+        try:
+            tensors = descriptor.open_tensors(layer, port)
+        except PortFault as error:
+            return Status.ACCESS_FAULT, _access_fault(pc, error)
+        from accel.conv import function  # loads the compiled kernel; most descriptors of a broken guest never get here
+
+        return function.execute(layer, tensors), None
+
+    @staticmethod
+    def _count(address: int, layer: ConvLayer, spent: Timing, port: MemoryPort) -> None:
+        addresses = {"descriptor": address, "status": address + descriptor.STATUS_OFFSET}
+        for name in LOADS + STORES:
+            moved: Transfer = getattr(spent, name)
+            if moved.bytes:
+                where = addresses[name] if name in addresses else getattr(layer, name)
+                port.count(where, "load" if name in LOADS else "store", moved.accesses, moved.bytes)
+
+    def report(self, total_cycles: int) -> dict[str, Any]:
+        """Summarise the log.
+
+        Parameters
+        ----------
+        total_cycles : int
+            Of the run; a command that outlasts it (the guest ended without conv.wait) is counted whole.
+
+        Returns
+        -------
+        dict
+            `name`, `commands`, `failed_commands`, `macs`, `busy_cycles`, `stall_cycles` (of the busy ones, waiting for
+            memory), `core_wait_cycles` (hart stalled by conv.start and conv.wait), `total_cycles`, `utilisation`
+            (MACs over PEs times busy cycles, 0 to 1),
+            `traffic` (`load` and `store`, each `count` and `bytes`), `operands` (bytes by operand) and `parameters`.
+        """
+        commands = self._commands
+        macs = sum(command.macs for command in commands)
+        busy = sum(command.end_cycle - command.start_cycle for command in commands)
+        moved = {name: _sum(getattr(command.timing, name) for command in commands) for name in LOADS + STORES}
+        return {
+            "name": self.name,
+            "commands": len(commands),
+            "failed_commands": sum(command.status != Status.DONE for command in commands),
+            "macs": macs,
+            "busy_cycles": busy,
+            "stall_cycles": sum(command.timing.stall_cycles for command in commands),
+            "core_wait_cycles": self._core_wait_cycles,
+            "total_cycles": total_cycles,
+            "utilisation": macs / (self.parameters.processing_elements * busy) if busy else 0.0,
+            "traffic": {
+                kind: {"count": total.accesses, "bytes": total.bytes}
+                for kind, total in (("load", _sum(moved[n] for n in LOADS)), ("store", _sum(moved[n] for n in STORES)))
+            },
+            "operands": {name: total.bytes for name, total in moved.items()},
+            "parameters": msgspec.to_builtins(self.parameters),
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Everything a snapshot needs, in values that JSON can hold."""
+        state: dict[str, Any] = msgspec.to_builtins(
+            {
+                "busy_until": self._busy_until,
+                "status": self._status,
+                "fault": self._fault,
+                "core_wait_cycles": self._core_wait_cycles,
+                "commands": self._commands,
+            }
+        )
+        return state
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Return to what `state()` gave."""
+        self._busy_until = state["busy_until"]
+        self._status = state["status"]
+        self._fault = msgspec.convert(state["fault"], AccessFault | None)
+        self._core_wait_cycles = state["core_wait_cycles"]
+        self._commands = msgspec.convert(state["commands"], list[ConvCommand])
+
+
+def _access_fault(pc: int, error: PortFault) -> AccessFault:
+    return AccessFault(pc, error.address, error.size, error.write)
+
+
+def _sum(transfers: Any) -> Transfer:
+    size = accesses = 0
+    for transfer in transfers:
+        size += transfer.bytes
+        accesses += transfer.accesses
+    return Transfer(size, accesses)

@@ -1,0 +1,190 @@
+"""What a coprocessor and the machine that drives it promise each other.
+
+Modelled on the OpenHW CORE-V eXtension Interface: the hart issues an instruction, the result comes back after some
+cycles, and the coprocessor reaches memory through a port of its own. The machine knows nothing else about a
+coprocessor, a coprocessor nothing else about the machine.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+import msgspec
+
+AccessKind = Literal["load", "store"]
+
+
+class PortFault(Exception):
+    """A range that a memory port cannot reach: outside memory, over the end of a region, or without the permission.
+
+    Attributes
+    ----------
+    address : int
+        First byte of the range asked for.
+    size : int
+        Bytes asked for.
+    write : bool
+        Whether it was to be written.
+    """
+
+    def __init__(self, address: int, size: int, write: bool) -> None:
+        super().__init__(
+            f"{size} bytes at {address:#010x} cannot be {'written' if write else 'read'} by the coprocessor"
+        )
+        self.address = address
+        self.size = size
+        self.write = write
+
+
+class MemoryPort(Protocol):
+    """The coprocessor's way to guest memory."""
+
+    def view(self, address: int, size: int, write: bool) -> memoryview:
+        """Give the guest's own bytes, without a copy: format "B", one dimension, `size` long, writable if `write`.
+
+        Any Python integers must be taken as arguments; `size` is at least 1.
+
+        Raises
+        ------
+        PortFault
+            The whole range does not lie inside one region that permits the access.
+        """
+        ...
+
+    def count(self, address: int, kind: AccessKind, accesses: int, bytes_: int) -> None:
+        """Add traffic that the timing model says a command moved, attributed to the region and symbol at `address`."""
+        ...
+
+
+class AccessFault(msgspec.Struct, frozen=True):
+    """An access outside memory, to be delivered as a trap.
+
+    Attributes
+    ----------
+    pc : int
+        Of the instruction that started the command, not of the one that traps.
+    address : int
+        First byte of the range that could not be reached (mtval).
+    size : int
+        Bytes of that range.
+    write : bool
+        True: store/AMO access fault (mcause 7); False: load access fault (mcause 5).
+    """
+
+    pc: int
+    address: int
+    size: int
+    write: bool
+
+
+class Response(msgspec.Struct, frozen=True):
+    """What an issued instruction gives back.
+
+    Attributes
+    ----------
+    value : int
+        For rd, 0 to 2**32 - 1.
+    stall_cycles : int
+        Cycles that the hart waits beyond those of any custom instruction.
+    fault : AccessFault or None
+        If given, the instruction traps instead of writing rd.
+    """
+
+    value: int = 0
+    stall_cycles: int = 0
+    fault: AccessFault | None = None
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """One finished or running command in a coprocessor's log; coprocessors extend it.
+
+    Attributes
+    ----------
+    index : int
+        Position in the log, from 0.
+    pc : int
+        Of the instruction that issued it.
+    issue_cycle : int
+        Core cycle at which the instruction was issued.
+    start_cycle : int
+        Core cycle at which the coprocessor took it (later than `issue_cycle` if another command was running).
+    end_cycle : int
+        Core cycle from which the coprocessor is idle again.
+    """
+
+    index: int
+    pc: int
+    issue_cycle: int
+    start_cycle: int
+    end_cycle: int
+
+
+class Coprocessor(ABC):
+    """A coprocessor: its instructions, what they do, how long they take.
+
+    Attributes
+    ----------
+    name : str
+        Of the preset or the configuration file, for reports.
+    description : Path
+        The CoreDSL file that describes its instructions; they call the extern function `coprocessor_issue`.
+    instruction_set : str
+        The name of the `InstructionSet` in that file.
+    major_opcode : int
+        The 7-bit opcode its instructions use. The machine puts it in place of the one in the description.
+    capability : int
+        The word that CSR 0xFC0 reads.
+    """
+
+    name: str
+    description: ClassVar[Path]
+    instruction_set: ClassVar[str]
+    major_opcode: int
+    capability: int
+
+    @property
+    @abstractmethod
+    def commands(self) -> Sequence[Command]:
+        """The command log since the last reset, in the order of issue."""
+
+    @abstractmethod
+    def issue(self, function: int, rs1: int, rs2: int, port: MemoryPort, cycle: int, pc: int) -> Response:
+        """Take one instruction.
+
+        Parameters
+        ----------
+        function : int
+            First argument of `coprocessor_issue` in the description: which of the coprocessor's instructions it is.
+        rs1, rs2 : int
+            Operands, 0 to 2**32 - 1.
+        port : MemoryPort
+            Valid during this call only.
+        cycle : int
+            Core cycle at issue; never less than that of an earlier call.
+        pc : int
+            Of the instruction.
+
+        Raises
+        ------
+        ValueError
+            The description passes a function that the coprocessor does not have. Nothing a guest can do leads to it.
+        """
+
+    @abstractmethod
+    def report(self, total_cycles: int) -> dict[str, Any]:
+        """Summarise the log for `RunResult.accelerator`, in values that JSON can hold."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Return to idle with an empty log."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Everything a snapshot needs, in values that JSON can hold."""
+
+    @abstractmethod
+    def restore(self, state: dict[str, Any]) -> None:
+        """Return to what `state()` gave, on this or on an equally configured coprocessor."""

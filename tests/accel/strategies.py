@@ -1,0 +1,100 @@
+"""Layers and parameters: three sound examples, and hypothesis strategies."""
+
+from __future__ import annotations
+
+import msgspec
+from hypothesis import strategies as st
+
+from accel.conv.descriptor import ConvLayer, Operation
+from accel.conv.parameters import ConvParameters
+
+CONV = ConvLayer(
+    operation=Operation.CONV_2D, input=0x8000_1000, weights=0x8000_2000, bias=0, output=0x8000_3000,
+    multiplier=0x8000_4000, shift=0x8000_4100, batches=1, input_height=8, input_width=8, input_channels=4,
+    output_height=8, output_width=8, output_channels=4, kernel_height=3, kernel_width=3, stride_height=1,
+    stride_width=1, dilation_height=1, dilation_width=1, pad_top=1, pad_left=1, input_offset=128, output_offset=-128,
+    activation_min=-128, activation_max=127,
+)  # fmt: skip
+DENSE = msgspec.structs.replace(
+    CONV, operation=Operation.FULLY_CONNECTED, input_height=1, input_width=1, output_height=1, output_width=1,
+    kernel_height=1, kernel_width=1, pad_top=0, pad_left=0,
+)  # fmt: skip
+DEPTHWISE = msgspec.structs.replace(CONV, operation=Operation.DEPTHWISE_CONV_2D)
+
+
+@st.composite
+def layers(draw: st.DrawFn, largest: int = 8, channels: int = 70) -> ConvLayer:
+    """Draw a layer that the coprocessor accepts; all addresses are 0 but the bias's, which may be 4."""
+    operation = draw(st.sampled_from(list(Operation)))
+    small = st.integers(1, largest)
+    if operation == Operation.FULLY_CONNECTED:
+        sides = [(1, 1, 1, 1, 1, 0)] * 2
+    else:
+        sides = [draw(_side(small)) for _ in range(2)]
+    input_channels = draw(st.integers(1, channels))
+    if operation == Operation.DEPTHWISE_CONV_2D:
+        output_channels = input_channels * draw(st.integers(1, 3))
+    else:
+        output_channels = draw(st.integers(1, 9))
+    low = draw(st.integers(-128, 127))
+    (ih, oh, kh, sh, dh, pt), (iw, ow, kw, sw, dw, pl) = sides
+    return ConvLayer(
+        operation=operation,
+        input=0,
+        weights=0,
+        bias=draw(st.sampled_from([0, 4])),
+        output=0,
+        multiplier=0,
+        shift=0,
+        batches=draw(st.integers(1, 3)),
+        input_height=ih,
+        input_width=iw,
+        input_channels=input_channels,
+        output_height=oh,
+        output_width=ow,
+        output_channels=output_channels,
+        kernel_height=kh,
+        kernel_width=kw,
+        stride_height=sh,
+        stride_width=sw,
+        dilation_height=dh,
+        dilation_width=dw,
+        pad_top=pt,
+        pad_left=pl,
+        input_offset=draw(st.integers(-127, 128)),
+        output_offset=draw(st.integers(-128, 127)),
+        activation_min=low,
+        activation_max=draw(st.integers(low, 127)),
+    )
+
+
+@st.composite
+def _side(draw: st.DrawFn, small: st.SearchStrategy[int]) -> tuple[int, int, int, int, int, int]:
+    size, kernel, stride, dilation = (
+        draw(small),
+        draw(st.integers(1, 4)),
+        draw(st.integers(1, 3)),
+        draw(st.integers(1, 3)),
+    )
+    window = (kernel - 1) * dilation + 1
+    pad = draw(st.integers(max(0, window - size), window - 1) if window > size else st.integers(0, window - 1))
+    least = max(0, size + pad - window) // stride + 1
+    most = (size + pad - 1) // stride + 1
+    return size, draw(st.integers(least, most)), kernel, stride, dilation, pad
+
+
+parameters = st.builds(
+    ConvParameters,
+    kind=st.just("conv"),
+    pe_rows=st.integers(1, 255),
+    pe_columns=st.integers(1, 255),
+    dataflow=st.sampled_from(["ws", "os", "is"]),
+    bus_width_bytes=st.sampled_from([1, 2, 4, 8, 16, 32, 64]),
+    input_buffer_kib=st.integers(1, 64),
+    weight_buffer_kib=st.integers(1, 64),
+    output_buffer_kib=st.integers(1, 64),
+    issue_latency_cycles=st.integers(0, 9),
+    memory_latency_cycles=st.integers(0, 99),
+    requantise_per_cycle=st.integers(1, 16),
+    operations=st.just(("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")),
+)
