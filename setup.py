@@ -60,6 +60,11 @@ def extensions() -> list[Extension]:
     ]
 
 
+def require(path: str, what: str) -> None:
+    if not Path(path).is_file():
+        raise SetupError(f"expected {what}, {path}, in {ROOT}, found no such file; is the checkout complete?")
+
+
 def generate_sources() -> None:
     """Run the project's own generator, unless what it reads is unchanged since it last ran."""
     inputs = sorted({*Path("rvsim/isa").glob("*.py"), *Path("rvsim/isa").rglob("*.lark"), Path("rvsim/errors.py"),
@@ -70,8 +75,7 @@ def generate_sources() -> None:
     stamp = HEADERS / "inputs.sha256"
     if BUNDLE.is_dir() and any(BUNDLE.iterdir()) and stamp.is_file() and stamp.read_text() == digest.hexdigest():
         return
-    if not Path("rvsim/isa/generate.py").is_file():
-        raise SetupError(f"expected the generator rvsim/isa/generate.py in {ROOT}, found none; is the checkout complete?")
+    require("rvsim/isa/generate.py", "the generator")
     sys.path.insert(0, str(ROOT))  # a build of pyproject.toml does not put the project on the path
     try:
         from rvsim.isa.generate import generate
@@ -98,8 +102,7 @@ class GenerateThenCompile(build_ext):
         generate_sources()
         for module in self.extensions:
             for source in module.sources:
-                if not Path(source).is_file():
-                    raise SetupError(f"expected {source} of {module.name} in {ROOT}, found none; is the checkout complete?")
+                require(source, f"the source of {module.name}")
             module.depends = sorted({*module.depends, *(str(path) for path in HEADERS.glob("*.h"))})
         # Neither Cython nor the compiler's time stamps notice that other options were asked for.
         options = repr([(m.name, m.extra_compile_args, m.define_macros, m.cython_directives) for m in self.extensions])

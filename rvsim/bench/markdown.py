@@ -1,0 +1,47 @@
+"""Writes a bench document as the page docs/benchmarks.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+COLUMNS = ("guest", "simulator", "CPU seconds (min–max)", "ratio (min–max)", "MIPS")
+
+
+def cells(row: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+    """One row of the table, in the order of `COLUMNS`."""
+    if "left_out" in row:
+        return row["guest"], row["peer"], "left out", "", ""
+    taken, ratio, mips = row["cpu_seconds"], row["ratio"], row["mips"]
+    return (
+        row["guest"],
+        row["peer"],
+        f"{taken['median']:.3f} ({taken['min']:.3f}–{taken['max']:.3f})",
+        f"{ratio['median']:.2f} ({ratio['min']:.2f}–{ratio['max']:.2f})" if ratio else "",
+        f"{mips:.1f}" if mips is not None else "",
+    )
+
+
+def markdown(document: Mapping[str, Any]) -> str:
+    """The whole page: how it was measured, the table, what was left out and why."""
+    machine, rows = document["machine"], document["results"]
+    versions = "\n".join(f"* {name}: {version}" for name, version in document["versions"].items())
+    left_out = "\n".join(f"* {row['peer']}, {row['guest']}: {row['left_out']}" for row in rows if "left_out" in row)
+    table = "\n".join(f"| {' | '.join(line)} |" for line in [COLUMNS, ("---",) * len(COLUMNS), *map(cells, rows)])
+    page = f"""# Benchmarks
+
+Written by `{document["command"]}` on {document["date"]}; do not edit.
+Machine: {machine["cpu"]}, {machine["cores"]} cores, {machine["system"]}.
+
+Each figure is the CPU time (user and system) of a whole process, start-up included: the median of
+{document["rounds"]} interleaved rounds, with the smallest and largest. A ratio is to the {document["reference"]} run
+of the same round; below 1 is faster. MIPS: millions of retired instructions a CPU second; the count is rvsim's, the
+same for every simulator. Guest `nop` shows what starting costs.
+
+{table}
+
+Versions:
+
+{versions}
+"""
+    return page + (f"\nLeft out:\n\n{left_out}\n" if left_out else "")

@@ -1,0 +1,98 @@
+"""`rvsim bench`: CPU time of guests under rvsim and under every peer on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from rvsim.errors import OutputError, RvsimError, UsageError
+
+HELP = "measure host speed beside the other RISC-V simulators of this machine"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="counted rounds (default: %(default)s)")
+    parser.add_argument("--guests", nargs="+", type=Path, metavar="ELF", help="guests (default: kernels/bench/*.elf)")
+    parser.add_argument("--peers", nargs="+", metavar="NAME", help="simulators (default: rvsim and all that are found)")
+    parser.add_argument("--json", metavar="FILE", help="write every round, the machine and the versions; - is stdout")
+    parser.add_argument("--markdown", metavar="FILE", help="write the page docs/benchmarks.md")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Measure, print a table and write what was asked for."""
+    from rvsim.bench.markdown import markdown
+    from rvsim.bench.measure import document, measure
+    from rvsim.bench.peers import find_peers
+
+    if args.rounds < 1:
+        raise UsageError(f"--rounds: expected at least 1, found {args.rounds}")
+    guests = _guests(args.guests)
+    peers = find_peers(args.peers)
+    instructions = {guest.stem: _instructions(guest) for guest in guests}
+    rows = measure(guests, peers, args.rounds, instructions, progress=_progress)
+    result = document(rows, peers, args.rounds, ["rvsim", *sys.argv[1:]])
+    text = json.dumps(result, indent=2) + "\n"
+    if args.json == "-":
+        sys.stdout.write(text)
+    else:
+        _print_table(rows)
+        if args.json:
+            _write(args.json, text)
+    if args.markdown:
+        _write(args.markdown, markdown(result))
+    return 0
+
+
+def _guests(named: list[Path] | None) -> list[Path]:
+    if named is None:
+        import kernels
+
+        folder = Path(kernels.__file__).parent / "bench"
+        named = sorted(folder.glob("*.elf"))
+        if not named:
+            raise UsageError(f"expected guests in {folder}, found no *.elf; name some with --guests")
+    if missing := [str(path) for path in named if not path.is_file()]:
+        raise UsageError(f"--guests: expected files, found none at {', '.join(missing)}")
+    stems = [path.stem for path in named]
+    if len({*stems}) < len(stems):
+        raise UsageError(f"--guests: expected files with different names, found {', '.join(stems)}")
+    return named
+
+
+def _instructions(guest: Path) -> int:
+    """Retired instructions of a guest, from one run that is not timed."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "run.json"
+        command = [sys.executable, "-m", "rvsim", "run", str(guest), "--quiet", "--json", str(file)]
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode != 0:
+            said = done.stderr.strip()[-400:] or "nothing on stderr"
+            raise RvsimError(f"expected exit status 0 of `{' '.join(command)}`, found {done.returncode} ({said})")
+        return int(json.loads(file.read_text())["instructions"])
+
+
+def _progress(message: str) -> None:
+    if os.isatty(2) or "left out" in message:
+        print(f"rvsim bench: {message}", file=sys.stderr)
+
+
+def _print_table(rows: list[dict[str, object]]) -> None:
+    from rvsim.bench.markdown import COLUMNS, cells
+
+    lines = [COLUMNS, *map(cells, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _write(file: str, text: str) -> None:
+    try:
+        Path(file).write_text(text)
+    except OSError as error:
+        raise OutputError(f"expected to write {file}, found: {error.strerror}; choose another path") from error

@@ -1,0 +1,85 @@
+"""What all tests share: the programs to compare with, the folder of models, and hypothesis settings."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Name of a peer: how to get it. Those of CI (.ci/run installs them) must be there under RVSIM_REQUIRE_PEERS=1.
+PEERS_OF_CI = {
+    "qemu-riscv32": "apt-get install qemu-user",
+    "gdb-multiarch": "apt-get install gdb-multiarch",
+    "riscv64-unknown-elf-gcc": "apt-get install gcc-riscv64-unknown-elf",
+    "callgrind_annotate": "apt-get install valgrind",
+    "ziglang": "pip install 'rvsim-accel[toolchain]'",
+}
+OTHER_PEERS = {
+    "spike": "build https://github.com/riscv-software-src/riscv-isa-sim",
+    "unicorn": "pip install unicorn",
+    "tflite_micro": "pip install --pre tflite-micro",
+}
+
+# A shared machine stalls now and then; that is no failure of a property.
+settings.register_profile("rvsim", deadline=None, print_blob=True)
+settings.load_profile("rvsim")
+
+
+def find_peer(name: str) -> str | None:
+    """Path of a peer's program, or origin of its Python package; None without it."""
+    if path := shutil.which(name):
+        return path
+    # A program installed beside this Python, when the environment is not activated.
+    beside = Path(sys.executable).with_name(name)
+    if beside.is_file():
+        return str(beside)
+    if name.isidentifier() and (spec := importlib.util.find_spec(name)) is not None:
+        return spec.origin
+    return None
+
+
+def _require_peer(name: str) -> str:
+    how = {**PEERS_OF_CI, **OTHER_PEERS}.get(name)
+    if how is None:
+        raise ValueError(f"expected a peer named in tests/conftest.py, found {name!r}; add it there")
+    if (path := find_peer(name)) is not None:
+        return path
+    reason = f"{name} is not on this machine ({how})"
+    if name in PEERS_OF_CI and os.environ.get("RVSIM_REQUIRE_PEERS", "") not in ("", "0"):
+        pytest.fail(f"RVSIM_REQUIRE_PEERS is set, but {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def require_peer() -> Callable[[str], str]:
+    """`require_peer(name)`: path of a program to compare with, else skip (under RVSIM_REQUIRE_PEERS=1: fail)."""
+    return _require_peer
+
+
+@pytest.fixture(scope="session")
+def models_dir() -> Path:
+    """Folder of the .tflite models and their recorded inputs and outputs: RVSIM_MODELS, else ../shared/models."""
+    folder = Path(os.environ.get("RVSIM_MODELS") or ROOT.parent / "shared" / "models")
+    if not folder.is_dir():
+        pytest.skip(f"no models at {folder}; set RVSIM_MODELS to a folder of .tflite files")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Root of the source tree."""
+    return ROOT
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("peer"):
+        for name in marker.args:
+            _require_peer(name)
