@@ -1,0 +1,455 @@
+"""C of the interpreter from micro-ops: a decoder, and one handler for each distinct behaviour.
+
+What depends on fields and the pc alone is decided when an instruction is predecoded: an `if` on such a condition splits the
+instruction into variants (``addi`` with rd = x0 does nothing), register numbers and immediates become operand slots of the
+predecoded instruction. Variants of different instructions with the same C share a handler (``c.addi`` and ``addi``).
+
+The generated header defines, for `rvsim/machine/hart.h`:
+
+    DECODE_BODY     fills a `struct decoded` from a word and its pc
+    HANDLERS        the handlers' code, for the body of `hart_run`
+    HANDLER_LABELS  their labels, in order; HANDLER_ENDS, whether each ends a basic block
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from rvsim.isa.build import Range
+from rvsim.isa.ir import Field, Instruction, Isa, Op, type_range
+
+# Slots of a predecoded instruction (struct insn in hart.h).
+REGISTER_SLOTS = 4
+CONSTANT_SLOTS = 2
+# Extern functions that only record something; all others end a basic block.
+INLINE_CALLS = frozenset({"set_tval"})
+
+
+class GenerationError(Exception):
+    """The description uses something the interpreter has no code for."""
+
+
+class Variant(NamedTuple):
+    """One instruction under fixed truths of its static conditions."""
+
+    conditions: list[tuple[int, bool]]
+    body: list[Op]
+
+
+# ------------------------------------------------------------ C types and expressions
+_CONTAINERS = [("uint32_t", 0, 2**32 - 1), ("int32_t", -(2**31), 2**31 - 1), ("uint64_t", 0, 2**64 - 1), ("int64_t", -(2**63), 2**63 - 1),
+               ("__int128", -(2**127), 2**127 - 1)]  # fmt: skip
+_BITS = {"uint32_t": 32, "int32_t": 32, "uint64_t": 64, "int64_t": 64, "__int128": 128}
+_UNSIGNED = {"uint32_t": "uint32_t", "int32_t": "uint32_t", "uint64_t": "uint64_t", "int64_t": "uint64_t", "__int128": "unsigned __int128"}
+
+
+def container(*ranges: Range) -> str:
+    """The smallest C type that holds all the ranges."""
+    low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
+    for name, least, most in _CONTAINERS:
+        if least <= low and high <= most:
+            return name
+    raise GenerationError(f"values from {low} to {high} fit into no container")
+
+
+def _literal(value: int) -> str:
+    if -(2**31) < value < 2**31:
+        return str(value)
+    if 0 <= value < 2**32:
+        return f"{value:#x}u"
+    if -(2**63) < value < 2**64:
+        return f"{value:#x}ull" if value >= 0 else f"({value}ll)"
+    raise GenerationError(f"the constant {value} is too wide")
+
+
+class Expressions:
+    """C text of pure operations; `names` maps values to C expressions of their container's type."""
+
+    def __init__(self, ranges: list[Range]) -> None:
+        self.ranges = ranges
+        self.names: dict[int, str] = {}
+
+    def type(self, temp: int) -> str:
+        return container(self.ranges[temp])
+
+    def name(self, temp: int) -> str:
+        low, high = self.ranges[temp]
+        return _literal(low) if low == high else self.names[temp]
+
+    def pure(self, op: Op) -> str:
+        """The operation's value in the container of its result."""
+        to = self.type(op.result)
+        wide = _UNSIGNED[to]
+        x = [self.name(a) for a in op.args]
+
+        def modular(symbol: str) -> str:
+            return f"({to})(({wide})({x[0]}) {symbol} ({wide})({x[1]}))"
+
+        match op.code:
+            case "add" | "sub" | "mul" | "and" | "or" | "xor":
+                return modular({"add": "+", "sub": "-", "mul": "*", "and": "&", "or": "|", "xor": "^"}[op.code])
+            case "neg":
+                return f"({to})(0 - ({wide})({x[0]}))"
+            case "div" | "rem":
+                # In a container that holds operands and result, so that the lowest value / -1 does not overflow.
+                common = container(*(self.ranges[a] for a in op.args), self.ranges[op.result])
+                a, b = f"({common})({x[0]})", f"({common})({x[1]})"
+                safe = self.ranges[op.args[1]][0] > 0 or self.ranges[op.args[1]][1] < 0
+                symbol, otherwise = ("/", "-1") if op.code == "div" else ("%", a)
+                return f"({to})({a} {symbol} {b})" if safe else f"({to})({b} != 0 ? {a} {symbol} {b} : ({common}){otherwise})"
+            case "shl":
+                width = op.attr[0]
+                shifted = self._wrap(f"(({wide})({x[0]}) << ({x[1]}))", to, *op.attr)
+                low, high = self.ranges[op.args[1]]
+                if width > _BITS[to]:
+                    raise GenerationError("a left shift is wider than its container")
+                return shifted if 0 <= low and high < width else f"((uint64_t)({x[1]}) < {width}u ? {shifted} : 0)"
+            case "shr":
+                source = self.type(op.args[0])
+                low, high = self.ranges[op.args[1]]
+                shifted = f"({to})(({source})({x[0]}) >> ({x[1]}))"
+                if 0 <= low and high < _BITS[source]:
+                    return shifted
+                return f"((uint64_t)({x[1]}) < {_BITS[source]}u ? {shifted} : ({to})({x[0]} < 0 ? -1 : 0))"
+            case "wrap":
+                return self._wrap(x[0], to, *op.attr, source=self.type(op.args[0]))
+            case "eq" | "lt" | "le":
+                common = container(*(self.ranges[a] for a in op.args))
+                return f"(uint32_t)(({common})({x[0]}) {dict(eq='==', lt='<', le='<=')[op.code]} ({common})({x[1]}))"
+            case "select":
+                return f"({to})(({x[0]}) ? ({to})({x[1]}) : ({to})({x[2]}))"
+        raise GenerationError(f"no C for the operation {op.code}")
+
+    def _wrap(self, text: str, to: str, width: int, signed: bool, source: str | None = None) -> str:
+        if width in (8, 16, 32, 64):
+            return f"({to})({'' if signed else 'u'}int{width}_t)({text})"
+        wide = _UNSIGNED[container(type_range(width, signed))]
+        if not signed:
+            return f"({to})((({wide})({text})) & {_literal((1 << width) - 1)})"
+        bits = _BITS[container(type_range(width, True))]
+        holder = container(type_range(width, True))
+        return f"({to})(({holder})(({wide})({text}) << {bits - width}) >> {bits - width})"
+
+
+# ------------------------------------------------------------ variants
+def _static_conditions(ops: list[Op], static: set[int]) -> int | None:
+    """The first static condition of an `if`, in order; None when all are dynamic."""
+    for op in ops:
+        if op.code == "if" and op.args[0] in static:
+            return op.args[0]
+        for body in op.bodies:
+            found = _static_conditions(body, static)
+            if found is not None:
+                return found
+    return None
+
+
+def _assume(ops: list[Op], condition: int, truth: bool) -> list[Op]:
+    result: list[Op] = []
+    for op in ops:
+        if op.code == "if" and op.args[0] == condition:
+            result += _assume(op.bodies[0 if truth else 1], condition, truth)
+        elif op.bodies:
+            result.append(Op(op.code, op.result, op.args, op.attr, [_assume(b, condition, truth) for b in op.bodies]))
+        else:
+            result.append(op)
+    return result
+
+
+def variants(instruction: Instruction) -> list[Variant]:
+    """Every combination of the instruction's static conditions that changes its body."""
+    static = {op.result for op in instruction.static}
+
+    def split(ops: list[Op], conditions: list[tuple[int, bool]]) -> list[Variant]:
+        condition = _static_conditions(ops, static)
+        if condition is None:
+            from rvsim.isa.model import remove_dead
+
+            return [Variant(conditions, remove_dead(ops, [])[0])]
+        return [v for truth in (True, False) for v in split(_assume(ops, condition, truth), [*conditions, (condition, truth)])]
+
+    return split(instruction.body, [])
+
+
+def walk(ops: list[Op]):  # type: ignore[no-untyped-def]
+    """Every operation, nested ones included."""
+    for op in ops:
+        yield op
+        for body in op.bodies:
+            yield from walk(body)
+
+
+def ends_block(body: list[Op]) -> bool:
+    """Whether control may leave the straight line behind these operations, or the machine acts behind them."""
+    for op in walk(body):
+        if op.code == "setpc" or (op.code == "call" and op.attr not in INLINE_CALLS):
+            return True
+        if op.code in ("load", "store") and op.attr[0] != "MEM":
+            return True
+    return bool(body) and body[-1].code == "raise"
+
+
+# ------------------------------------------------------------ handlers
+class Handler:
+    """C of one variant's body, with the values its operand slots take."""
+
+    def __init__(self, instruction: Instruction, variant: Variant) -> None:
+        self.e = Expressions(instruction.ranges)
+        self.instruction, self.variant = instruction, variant
+        self.static = {op.result for op in instruction.static}
+        self.registers: list[int] = []
+        self._roles: list[tuple[int, str]] = []  # reads and writes have slots of their own: c.addi is addi with rd = rs1
+        self.constants: list[int] = []
+        self.lines: list[str] = []
+        self.ends = ends_block(variant.body)
+        self.targets: list[int] = [op.args[0] for op in walk(variant.body) if op.code == "setpc"]
+        if instruction_class(instruction) == "divide" and any(op.code == "get" for op in variant.body):
+            self._record_divide()
+        self._ops(variant.body, 1)
+
+    def _register(self, temp: int, role: str) -> str:
+        low, high = self.e.ranges[temp]
+        if low == high:
+            return f"x[{low}]"
+        if (temp, role) not in self._roles:
+            if temp not in self.static or len(self.registers) == REGISTER_SLOTS:
+                raise GenerationError(f"{self.instruction.name}: register numbers come from fields, at most {REGISTER_SLOTS}")
+            self.registers.append(temp)
+            self._roles.append((temp, role))
+        return f"x[in->r[{self._roles.index((temp, role))}]]"
+
+    def _value(self, temp: int) -> str:
+        low, high = self.e.ranges[temp]
+        if low == high or temp not in self.static:
+            return self.e.name(temp)
+        if temp not in self.constants:
+            if len(self.constants) == CONSTANT_SLOTS or container((low, high)) not in ("uint32_t", "int32_t"):
+                raise GenerationError(f"{self.instruction.name}: at most {CONSTANT_SLOTS} constants of 32 bits")
+            self.constants.append(temp)
+        return f"({container((low, high))})in->k[{self.constants.index(temp)}]"
+
+    def _record_divide(self) -> None:
+        """Division's latency depends on its operands in many cores: count executions by their magnitude."""
+        by_field = {op.attr: op.result for op in self.instruction.static if op.code == "field"}
+        operands = [self._register(by_field[field], "read") for field in ("rs1", "rs2")]
+        self.lines.append(f"    record_divide(in, {operands[0]}, {operands[1]});")
+
+    def _ops(self, ops: list[Op], depth: int) -> None:
+        for op in ops:
+            self._op(op, "    " * depth, depth)
+
+    def _define(self, op: Op, text: str, pad: str) -> None:
+        self.e.names[op.result] = f"v{op.result}"
+        self.lines.append(f"{pad}const {self.e.type(op.result)} v{op.result} = {text};")
+
+    def _op(self, op: Op, pad: str, depth: int) -> None:
+        for a in op.args:  # slots of static operands, in order of use
+            if a in self.static and op.code not in ("get", "put"):
+                self.e.names[a] = self._value(a)
+        match op.code:
+            case "get":
+                if op.attr != "X":
+                    raise GenerationError(f"{self.instruction.name}: the interpreter holds register file X only, not {op.attr}")
+                self._define(op, self._register(op.args[0], "read"), pad)
+            case "put":
+                value = self._value(op.args[1])
+                self.lines.append(f"{pad}{self._register(op.args[0], 'write')} = (uint32_t)({value});")
+            case "getvar":
+                self._define(op, f"var{op.attr}", pad)
+            case "setvar":
+                self.lines.append(f"{pad}var{op.attr} = {self.e.name(op.args[0])};")
+            case "load" | "store":
+                self._access(op, pad)
+            case "setpc":
+                self.lines.append(f"{pad}SETPC((uint32_t)({self.e.name(op.args[0])}));")
+            case "call":
+                if op.result >= 0:
+                    raise GenerationError(f"{self.instruction.name}: extern function {op.attr} with a result")
+                self.lines.append(f"{pad}CALL_{op.attr}({', '.join(self.e.name(a) for a in op.args)});")
+            case "raise":
+                self.lines.append(f"{pad}RAISE({self.e.name(op.args[0])}, {self.e.name(op.args[1])});")
+            case "if":
+                self.lines.append(f"{pad}if ({self.e.name(op.args[0])}) {{")
+                self._ops(op.bodies[0], depth + 1)
+                if op.bodies[1]:
+                    self.lines.append(f"{pad}}} else {{")
+                    self._ops(op.bodies[1], depth + 1)
+                self.lines.append(f"{pad}}}")
+            case "loop" | "scope":
+                self.lines.append(f"{pad}{'for (;;) ' if op.code == 'loop' else ''}{{")
+                self._ops(op.bodies[0], depth + 1)
+                self.lines.append(f"{pad}}} LEAVE_LABEL({op.attr});")
+            case "leave":
+                self.lines.append(f"{pad}LEAVE({op.attr});")
+            case _:
+                self._define(op, self.e.pure(op), pad)
+
+    def _access(self, op: Op, pad: str) -> None:
+        space, size, big_endian = op.attr
+        address = self.e.name(op.args[0])
+        if space == "CSR":
+            if op.code == "load":
+                self.lines.append(f"{pad}uint32_t v{op.result}; CSR_READ({address}, v{op.result});")
+                self.e.names[op.result] = f"v{op.result}"
+            else:
+                self.lines.append(f"{pad}CSR_WRITE({address}, (uint32_t)({self.e.name(op.args[1])}));")
+            return
+        if space != "MEM" or size not in (1, 2, 4) or (big_endian and size > 1):
+            raise GenerationError(f"{self.instruction.name}: no access of {size} bytes to {space}")
+        if op.code == "load":
+            self.lines.append(f"{pad}uint{8 * size}_t v{op.result}; LOAD{8 * size}({address}, v{op.result});")
+            self.e.names[op.result] = f"(uint32_t)v{op.result}"
+        else:
+            self.lines.append(f"{pad}STORE{8 * size}({address}, (uint{8 * size}_t)({self.e.name(op.args[1])}));")
+
+    def text(self) -> str:
+        """The handler's C without its label: equal texts are one handler."""
+        variables = sorted({op.attr for op in walk(self.variant.body) if op.code in ("getvar", "setvar")})
+        head = [f"    {container(self.instruction.variables[n])} var{n} = 0;" for n in variables]
+        if not self.ends:
+            end = "NEXT;"
+        elif not self.targets:
+            end = "FALL_THROUGH;"
+        elif all(t in self.static for t in self.targets) and len(set(self.targets)) == 1:
+            end = "BRANCH;"
+        else:
+            end = "JUMP;"
+        if end in ("BRANCH;", "JUMP;"):
+            head.append("    uint32_t taken = 0, npc = 0;")
+        return _renumber("\n".join([*head, *self.lines, f"    {end}"]))
+
+
+def _renumber(text: str) -> str:
+    """Values and variables numbered by appearance, so that equal behaviours have equal text."""
+    import re
+
+    seen: dict[str, str] = {}
+    return re.sub(r"\b(v|var)(\d+)\b", lambda m: seen.setdefault(m[0], f"{m[1]}{len(seen)}"), text)
+
+
+# ------------------------------------------------------------ classes
+def instruction_class(instruction: Instruction) -> str:
+    """Timing class derived from the behaviour: what the default core models distinguish."""
+    codes = [op for op in walk(instruction.body)]
+    kinds = {op.code for op in codes}
+    spaces = {op.attr[0] for op in codes if op.code in ("load", "store")}
+    calls = {op.attr for op in codes if op.code == "call"} - INLINE_CALLS
+    if "CSR" in spaces:
+        return "csr"
+    if "coprocessor_issue" in calls:
+        return "coprocessor"
+    if calls or (instruction.body and instruction.body[-1].code == "raise"):
+        return "fence" if "fence_i" in calls else "system"
+    if "store" in kinds and "load" not in kinds:
+        return "store"
+    if "load" in kinds:
+        return "load"
+    if "setpc" in kinds:
+        static = {op.result for op in instruction.static}
+        conditional = any(op.code == "if" and op.args[0] not in static and any(o.code == "setpc" for o in walk([op])) for op in codes)
+        return "branch" if conditional else "jump"
+    if kinds & {"div", "rem"}:
+        return "divide"
+    if "mul" in kinds:
+        return "multiply-high" if any(op.code == "shr" for op in codes) else "multiply"
+    if not instruction.body and instruction.mnemonic.startswith("fence"):
+        return "fence"
+    return "alu"
+
+
+# ------------------------------------------------------------ the decoder
+def _field_expression(field: Field, word: str) -> str:
+    parts = []
+    for position, target, bits in field.slices:
+        piece = f"(({word} >> {position}) & {hex((1 << bits) - 1)}u)"
+        parts.append(f"({piece} << {target})" if target else piece)
+    return "(" + " | ".join(parts) + ")"
+
+
+def _decode_case(number: int, instruction: Instruction, handlers: list[tuple[Variant, Handler, int]], pad: str) -> list[str]:
+    e = Expressions(instruction.ranges)
+    fields = {f.name: f for f in instruction.fields}
+    lines = [f"{pad}if ((w & {instruction.mask:#x}u) == {instruction.match:#x}u) {{ /* {instruction.mnemonic} */"]
+    inner = pad + "    "
+    needed: set[int] = set()
+    for variant, handler, _ in handlers:
+        needed.update(c for c, _ in variant.conditions)
+        needed.update(handler.registers)
+        needed.update(handler.constants)
+    for op in reversed(instruction.static):
+        if op.result in needed:
+            needed.update(op.args)
+    for op in instruction.static:
+        if op.result not in needed:
+            continue
+        low, high = instruction.ranges[op.result]
+        if low == high:
+            continue
+        text = _field_expression(fields[op.attr], "w") if op.code == "field" else "pc" if op.code == "pc" else e.pure(op)
+        e.names[op.result] = f"s{op.result}"
+        lines.append(f"{inner}const {e.type(op.result)} s{op.result} = {text};")
+    lines.append(f"{inner}d->instruction = {number}; d->size = {instruction.size};")
+    for variant, handler, index in handlers:
+        condition = " && ".join(f"{'' if truth else '!'}{e.name(c)}" for c, truth in variant.conditions) or "1"
+        body = [f"d->handler = {index};"]
+        body += [f"d->r[{n}] = (uint8_t)({e.name(t)});" for n, t in enumerate(handler.registers)]
+        body += [f"d->k[{n}] = (uint32_t)({e.name(t)});" for n, t in enumerate(handler.constants)]
+        lines.append(f"{inner}if ({condition}) {{ {' '.join(body)} return 1; }}")
+    lines.append(f"{pad}}}")
+    return lines
+
+
+def _group(instruction: Instruction) -> tuple[int, int]:
+    """Mask and match of the bits on which the decoder branches first: the opcode, or the quadrant and funct3."""
+    mask = 0x7F if instruction.size == 4 else 0xE003
+    return (mask, instruction.match & mask) if instruction.mask & mask == mask else (0, 0)
+
+
+def generate_header(isa: Isa) -> str:
+    """The generated C header for an elaborated core whose registers are X and PC."""
+    texts: dict[str, int] = {}
+    names: dict[int, list[str]] = {}
+    ends: list[bool] = []
+    decoded: list[tuple[int, Instruction, list[tuple[Variant, Handler, int]]]] = []
+    for number, instruction in enumerate(isa.instructions):
+        handlers = []
+        for variant in variants(instruction):
+            handler = Handler(instruction, variant)
+            text = handler.text()
+            index = texts.setdefault(text, len(texts))
+            if index == len(ends):
+                ends.append(handler.ends)
+            names.setdefault(index, []).append(instruction.mnemonic)
+            handlers.append((variant, handler, index))
+        decoded.append((number, instruction, handlers))
+    out = [f"/* Generated from the CoreDSL descriptions of {isa.name} by rvsim/isa/ccode.py. Do not edit. */", ""]
+    out.append(f"#define HANDLER_COUNT {len(texts)}")
+    out.append(f"#define INSTRUCTION_COUNT {len(isa.instructions)}")
+    out.append("#define HANDLER_LABELS " + ", ".join(f"&&handler_{n}" for n in range(len(texts))))
+    out.append("#define HANDLER_ENDS " + ", ".join(str(int(e)) for e in ends))
+    out += ["", "#ifdef DECODE_BODY", "static int decode(uint32_t w, uint32_t pc, struct decoded *d)", "{"]
+    for size in (4, 2):
+        out.append(f"    {'if ((w & 3) == 3)' if size == 4 else 'else'} {{")
+        groups: dict[tuple[int, int], list] = {}
+        for item in decoded:
+            if item[1].size == size:
+                groups.setdefault(_group(item[1]), []).append(item)
+        out.append(f"        switch (w & {0x7F if size == 4 else 0xE003:#x}u) {{")
+        for (mask, match), items in sorted(groups.items()):
+            if not mask:
+                continue
+            out.append(f"        case {match:#x}:")
+            for number, instruction, handlers in items:
+                out += _decode_case(number, instruction, handlers, "            ")
+            out.append("            break;")
+        out += ["        }"]
+        for number, instruction, handlers in groups.get((0, 0), []):
+            out += _decode_case(number, instruction, handlers, "        ")
+        out.append("    }")
+    out += ["    return 0;", "}", "#endif", "", "#ifdef HANDLERS"]
+    for text, index in texts.items():
+        # LEAVE labels are local to a handler; the macro pastes its number.
+        body = text.replace("LEAVE_LABEL(", f"LEAVE_LABEL({index}, ").replace("LEAVE(", f"LEAVE({index}, ")
+        out.append(f"handler_{index}: {{ /* {', '.join(dict.fromkeys(names[index]))} */\n{body}\n}}")
+    out += ["#endif", ""]
+    return "\n".join(out)

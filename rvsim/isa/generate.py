@@ -1,0 +1,34 @@
+"""Build step: writes the interpreter's C header and the compiled description of the bundled core.
+
+Run by setup.py before the extensions are compiled; nothing it writes is committed.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+
+from rvsim.isa.ccode import generate_header
+from rvsim.isa.elaborate import DESCRIPTIONS
+from rvsim.isa.model import load_core, load_extension
+
+CORE = "RV32IMC"
+
+
+def generate(headers: Path, bundle: Path) -> None:
+    """Write ``interpreter.h`` below `headers` and the elaborated instruction sets below `bundle`."""
+    isa = load_core(DESCRIPTIONS / "rv32imc.core_desc", CORE)
+    headers.mkdir(parents=True, exist_ok=True)
+    bundle.mkdir(parents=True, exist_ok=True)
+    (headers / "interpreter.h").write_text(generate_header(isa))
+    (bundle / "rv32imc.msgpack").write_bytes(msgspec.msgpack.encode(isa))
+    conv = Path(__file__).parents[2] / "accel" / "conv" / "conv.core_desc"
+    if conv.exists():
+        (bundle / "conv.msgpack").write_bytes(msgspec.msgpack.encode(load_extension(conv)))
+
+
+if __name__ == "__main__":
+    root = Path(__file__).parents[1]
+    generate(Path(sys.argv[1]) if len(sys.argv) > 1 else root / "machine" / "_generated", root / "isa" / "_bundle")

@@ -1,0 +1,227 @@
+/* The interpreter's inner loop: predecoded basic blocks, direct threading, chained blocks.
+ *
+ * What an instruction does comes from the generated interpreter.h; this file defines what the generated handlers stand on. Everything
+ * that is not hot (building blocks, CSRs, memory windows, traps) is in _hart.pyx, reached through the function pointers of struct hart.
+ */
+#ifndef RVSIM_HART_H
+#define RVSIM_HART_H
+#include <stdint.h>
+#include <string.h>
+
+struct decoded { /* what the generated decoder finds out */
+    uint16_t handler, instruction;
+    uint8_t size, r[4];
+    uint32_t k[2];
+};
+
+struct insn { /* one predecoded instruction: 32 bytes, two in a cache line */
+    int32_t handler;    /* distance of its code from the first handler */
+    uint8_t r[4];       /* register numbers */
+    uint32_t k[2];      /* immediates, targets, links: what the handler takes */
+    uint32_t low, units; /* window of a load or store: an aligned address and how many aligned units follow it */
+    uint8_t *host;      /* host memory of `low`; for divisions the histogram of operands */
+};
+
+struct meta { /* the cold half of an instruction */
+    uint32_t word;
+    uint16_t instruction; /* number in the elaborated ISA; NO_INSTRUCTION for an illegal word */
+    uint16_t offset;      /* from the block's pc, bytes */
+    uint16_t cost;        /* cycles when nothing stalls it */
+    int32_t interval;     /* address interval that the window counts for, -1 without one */
+    uint64_t base;        /* executions already attributed to intervals */
+};
+
+struct block {
+    uint32_t pc, end;      /* address of the first instruction, and behind the last */
+    uint32_t count_n;      /* instructions */
+    uint32_t cycles;       /* sum of their costs */
+    uint64_t count;        /* times entered */
+    uint64_t taken;        /* times left by a taken branch or jump */
+    uint64_t entered;      /* times entered by an indirect jump */
+    uint64_t misaligned;   /* split accesses */
+    struct block *next;    /* successor in line, once known */
+    struct block *target;  /* successor when taken, once known and static */
+    struct insn *code;     /* count_n instructions and an end marker */
+    struct meta *meta;
+    uint64_t *exits;       /* times left before instruction i retired; NULL until it happens */
+    struct block *hash_next;
+    uint8_t straddles;     /* starts with a 32-bit instruction at an odd halfword */
+    uint8_t target_straddles;
+    uint8_t dead, listed;
+};
+
+enum { EXIT_LOOKUP, EXIT_FUEL, EXIT_TRAP, EXIT_SYSTEM, EXIT_WAIT, EXIT_MODIFIED };
+enum { EDGE_NONE, EDGE_NEXT, EDGE_TAKEN, EDGE_INDIRECT };
+enum { JUMP_CACHE = 4096, NO_INSTRUCTION = 0xffff };
+/* Histogram of a division: [dividend negative][0: divisor 0; 1 + leading zeros of a divisor >= 0; 34 + those of ~divisor]. */
+enum { DIVIDE_BUCKETS = 2 * 67 };
+
+struct hart {
+    uint32_t x[32];
+    uint32_t pc;
+    int64_t fuel;          /* instructions still allowed */
+    struct block *from;    /* the block that was left */
+    uint32_t edge, index;  /* how, and before which instruction */
+    uint32_t irq, cause, tval;
+    struct block *jump[JUMP_CACHE];
+    int (*load)(struct hart *, struct block *, struct insn *, uint32_t address, int size, uint32_t *value);
+    int (*store)(struct hart *, struct block *, struct insn *, uint32_t address, int size, uint32_t value);
+    int (*csr)(struct hart *, struct block *, struct insn *, uint32_t number, int write, uint32_t *value);
+    int (*custom)(struct hart *, struct block *, struct insn *);
+    uint32_t (*leave)(struct hart *);
+    void *self;
+};
+
+#define DECODE_BODY
+#include "interpreter.h"
+#undef DECODE_BODY
+
+/* Handlers that belong to no instruction of the description. */
+enum { HANDLER_END = HANDLER_COUNT, HANDLER_ILLEGAL, HANDLER_FETCH_FAULT, HANDLER_CUSTOM, HANDLER_CUSTOM_END, HANDLERS_ALL };
+static int32_t handler_distance[HANDLERS_ALL];
+static const uint8_t handler_ends[HANDLER_COUNT] = {HANDLER_ENDS};
+
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+static inline int leading_zeros(uint32_t value) { return value ? __builtin_clz(value) : 32; }
+
+static inline void record_divide(struct insn *in, uint32_t dividend, uint32_t divisor)
+{
+    int bucket = divisor == 0 ? 0 : divisor >> 31 ? 34 + leading_zeros(~divisor) : 1 + leading_zeros(divisor);
+    ((uint64_t *)in->host)[(dividend >> 31) * 67 + bucket]++;
+}
+
+/* One test for "inside the window" and "aligned": a rotated distance with low bits set is beyond any number of units. */
+#define DISTANCE_8(d) (d)
+#define DISTANCE_16(d) (((d) >> 1) | ((d) << 31))
+#define DISTANCE_32(d) (((d) >> 2) | ((d) << 30))
+
+#define LOAD(bits, address, value)                                                              \
+    do {                                                                                        \
+        uint32_t a_ = (uint32_t)(address), d_ = a_ - in->low;                                   \
+        if (UNLIKELY(DISTANCE_##bits(d_) >= in->units)) {                                       \
+            uint32_t v_ = 0;                                                                    \
+            h->fuel = fuel;                                                                     \
+            if (h->load(h, b, in, a_, bits / 8, &v_)) goto trap;                                \
+            (value) = (uint##bits##_t)v_;                                                       \
+        } else                                                                                  \
+            memcpy(&(value), in->host + d_, bits / 8);                                          \
+    } while (0)
+#define STORE(bits, address, value)                                                             \
+    do {                                                                                        \
+        uint32_t a_ = (uint32_t)(address), d_ = a_ - in->low;                                   \
+        uint##bits##_t v_ = (value);                                                            \
+        if (UNLIKELY(DISTANCE_##bits(d_) >= in->units)) {                                       \
+            h->fuel = fuel;                                                                     \
+            int r_ = h->store(h, b, in, a_, bits / 8, v_);                                      \
+            if (r_ == 1) goto trap;                                                             \
+            if (r_) goto modified;                                                              \
+        } else                                                                                  \
+            memcpy(in->host + d_, &v_, bits / 8);                                               \
+    } while (0)
+#define LOAD8(a, v) LOAD(8, a, v)
+#define LOAD16(a, v) LOAD(16, a, v)
+#define LOAD32(a, v) LOAD(32, a, v)
+#define STORE8(a, v) STORE(8, a, v)
+#define STORE16(a, v) STORE(16, a, v)
+#define STORE32(a, v) STORE(32, a, v)
+#define CSR_READ(number, value) do { h->fuel = fuel; if (h->csr(h, b, in, number, 0, &(value))) goto trap; } while (0)
+#define CSR_WRITE(number, value)                                                                \
+    do { uint32_t v_ = (value); h->fuel = fuel; if (h->csr(h, b, in, number, 1, &v_)) goto trap; } while (0)
+#define RAISE(irq_, cause_) do { h->irq = (irq_); h->cause = (cause_); goto trap; } while (0)
+#define CALL_set_tval(value) (h->tval = (uint32_t)(value))
+#define CALL_leave(level) do { h->fuel = fuel; h->pc = h->leave(h); goto system; } while (0)
+#define CALL_wait(flag) do { h->pc = b->end; h->fuel = fuel; h->from = b; return EXIT_WAIT; } while (0)
+#define CALL_fence_i() ((void)0) /* stores to code invalidate blocks at once */
+#define LEAVE(handler, label) goto leave_##handler##_##label
+#define LEAVE_LABEL(handler, label) leave_##handler##_##label:
+#define SETPC(value) (taken = 1, npc = (value))
+
+#define DISPATCH goto *(void *)(base + in->handler)
+#define NEXT do { in++; DISPATCH; } while (0)
+#define ENTER(block_)                                                                           \
+    do {                                                                                        \
+        b = (block_);                                                                           \
+        if (UNLIKELY((fuel -= b->count_n) < 0)) goto out_of_fuel;                               \
+        b->count++;                                                                             \
+        in = b->code;                                                                           \
+        DISPATCH;                                                                               \
+    } while (0)
+#define LOOKUP(pc_, edge_) do { h->pc = (pc_); h->edge = (edge_); goto lookup; } while (0)
+#define FALL_THROUGH do { if (b->next) ENTER(b->next); LOOKUP(b->end, EDGE_NEXT); } while (0)
+#define BRANCH                                                                                  \
+    do {                                                                                        \
+        if (taken) {                                                                            \
+            b->taken++;                                                                         \
+            if (b->target) ENTER(b->target);                                                    \
+            LOOKUP(npc, EDGE_TAKEN);                                                            \
+        }                                                                                       \
+        FALL_THROUGH;                                                                           \
+    } while (0)
+#define JUMP                                                                                    \
+    do {                                                                                        \
+        if (taken) {                                                                            \
+            struct block *to_ = h->jump[(npc >> 1) & (JUMP_CACHE - 1)];                         \
+            b->taken++;                                                                         \
+            if (to_->pc == npc) { to_->entered++; ENTER(to_); }                                 \
+            LOOKUP(npc, EDGE_INDIRECT);                                                         \
+        }                                                                                       \
+        FALL_THROUGH;                                                                           \
+    } while (0)
+
+/* Run from block b until something needs the machine. With h == NULL: fill handler_distance. */
+static int hart_run(struct hart *h, struct block *b)
+{
+    static const void *const labels[] = {HANDLER_LABELS, &&end, &&illegal, &&fetch_fault, &&custom, &&custom_end};
+    char *const base = (char *)&&handler_0;
+    if (!h) {
+        for (int i = 0; i < HANDLERS_ALL; i++) handler_distance[i] = (int32_t)((char *)labels[i] - base);
+        return 0;
+    }
+    uint32_t *const x = h->x;
+    int64_t fuel = h->fuel;
+    struct insn *in;
+    ENTER(b);
+
+#define HANDLERS
+#include "interpreter.h"
+#undef HANDLERS
+
+end: FALL_THROUGH;
+illegal: RAISE(0, 2);
+fetch_fault:
+    h->tval = in->k[0];
+    RAISE(0, 1);
+custom:
+    h->fuel = fuel;
+    if (h->custom(h, b, in)) goto trap;
+    NEXT;
+custom_end:
+    h->fuel = fuel;
+    if (h->custom(h, b, in)) goto trap;
+    goto system;
+lookup:
+    h->fuel = fuel;
+    h->from = b;
+    return EXIT_LOOKUP;
+out_of_fuel: /* the block has not been entered */
+    h->fuel = fuel + b->count_n;
+    h->pc = b->pc;
+    h->from = b;
+    return EXIT_FUEL;
+trap:
+    h->fuel = fuel;
+    h->from = b;
+    h->index = (uint32_t)(in - b->code);
+    return EXIT_TRAP;
+system: /* h->pc says where to go on */
+    h->fuel = fuel;
+    h->from = b;
+    return EXIT_SYSTEM;
+modified: /* a store hit code: leave behind it, the block may be stale */
+    h->fuel = fuel;
+    h->from = b;
+    h->index = (uint32_t)(in - b->code) + 1;
+    return EXIT_MODIFIED;
+}
+#endif
