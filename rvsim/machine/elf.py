@@ -285,7 +285,8 @@ def load_elf(path: str | os.PathLike[str], *, max_memory: int = MAX_MEMORY) -> P
         The file cannot be read, is something else, is damaged, or does not fit. The message says which, and what to do.
     """
     name = os.fspath(path)
-    return parse_elf(_read_file(name), name, max_memory=max_memory)
+    # A file name that is no UTF-8 could be in no message and no document.
+    return parse_elf(_read_file(name), name.encode(errors="replace").decode(), max_memory=max_memory)
 
 
 def parse_elf(image: bytes, path: str = "<memory>", *, max_memory: int = MAX_MEMORY) -> Program:

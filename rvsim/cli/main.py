@@ -1,0 +1,166 @@
+"""`rvsim COMMAND`: choose the command's module, and end every failure in one line and an exit status.
+
+A command is one module beside this one with `HELP`, `add_arguments(parser)` and `main(args) -> exit status`. Only the
+chosen one is imported: start-up time is part of the product.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Iterable
+from types import ModuleType
+from typing import NoReturn
+
+from rvsim.errors import OutputError, RvsimError, UsageError
+
+COMMANDS = ("run", "compare", "isa", "compile", "bench", "examples")
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+BROKEN_PIPE = 128 + 13  # what a shell reports for a program that SIGPIPE ended
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are `UsageError`."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage."""
+        raise UsageError(f"{message}; see '{self.prog} --help'")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Without the program's name; `sys.argv` by default.
+
+    Returns
+    -------
+    int
+        Exit status (docs/architecture.md).
+    """
+    for name in ("stdout", "stderr"):  # None where the shell closed them
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    try:
+        return _run(sys.argv[1:] if arguments is None else arguments)
+    except RvsimError as error:
+        return _fail(f"error: {error}", error.exit_status)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        _abandon_stdout()
+        return BROKEN_PIPE
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            _abandon_stdout()
+            return _fail(f"error: cannot write the output: {error.strerror}", OutputError.exit_status)
+        if os.environ.get("RVSIM_DEBUG") == "1":
+            import traceback
+
+            traceback.print_exc()
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        return _fail(f"internal error: {what}; please report it with the command line (RVSIM_DEBUG=1 says where)", 70)
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        status = _dispatch(arguments)
+    except SystemExit as end:  # --help and --version
+        status = end.code if isinstance(end.code, int) else 0
+    sys.stdout.flush()
+    return status
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0].startswith("-"):
+        return _without_command(arguments)
+    name, rest = arguments[0], arguments[1:]
+    if name not in COMMANDS:
+        hint = f"to run a program: rvsim run {name}" if os.path.exists(name) else nearest(name, COMMANDS)
+        raise UsageError(f"unknown command {name!r}; {hint}")
+    module = _import(name)
+    return int(module.main(parse(name, module, rest)))
+
+
+def parse(name: str, module: ModuleType, arguments: list[str]) -> argparse.Namespace:
+    """Parse one command's arguments.
+
+    A module with `GUEST_ARGUMENTS` takes options before, between and after its positional arguments, and hands all that
+    follows `--` to the guest (`args.args`).
+    """
+    parser = Parser(prog=f"rvsim {name}", description=module.HELP, allow_abbrev=False)
+    module.add_arguments(parser)
+    if getattr(module, "GUEST_ARGUMENTS", False):
+        end = arguments.index("--") if "--" in arguments else len(arguments)
+        args, extras = parser.parse_known_intermixed_args(arguments[:end])
+        args.args = [*(args.args or []), *arguments[end + 1 :]]
+    else:
+        args, extras = parser.parse_known_args(arguments)
+    unknown = [extra for extra in extras if extra.startswith("-")]
+    if unknown:
+        option = unknown[0].partition("=")[0]
+        options = [text for action in parser._actions for text in action.option_strings]
+        raise UsageError(f"unknown option {option!r} of rvsim {name}; {nearest(option, options)}")
+    if extras:
+        raise UsageError(f"rvsim {name} does not expect {extras[0]!r}; see 'rvsim {name} --help'")
+    return args
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint: the name meant by a misspelt one, or all of them."""
+    import difflib
+
+    known = list(names)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(known)}"
+
+
+def _without_command(arguments: list[str]) -> int:
+    option = arguments[0] if arguments else "--help"
+    if option == "--version":
+        from rvsim._version import __version__
+
+        print(f"rvsim {__version__}")
+        return 0
+    if option not in ("-h", "--help"):
+        raise UsageError(f"unknown option {option!r}; {nearest(option, ('--help', '--version'))}")
+    lines = [
+        "usage: rvsim [--version] COMMAND ...",
+        "",
+        "Simulate RISC-V (RV32IMC) programs with a convolution coprocessor, counting cycles and memory traffic.",
+        "",
+        *(f"  {name:<10} {_import(name).HELP}" for name in COMMANDS),
+        "",
+        "rvsim COMMAND --help explains one.",
+    ]
+    print("\n".join(lines), file=sys.stdout if arguments else sys.stderr)
+    return 0 if arguments else UsageError.exit_status
+
+
+def _import(name: str) -> ModuleType:
+    return importlib.import_module(f"rvsim.cli.{name}")
+
+
+def _fail(message: str, status: int) -> int:
+    try:
+        print(f"rvsim: {message}", file=sys.stderr, flush=True)
+    except OSError:  # nowhere left to say it
+        pass
+    return status
+
+
+def _abandon_stdout() -> None:
+    """Nobody reads any more: keep Python from complaining when it flushes at its end."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        pass
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,353 @@
+"""`rvsim run`: one program on one configuration."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rvsim.errors import ElfError, InputFileError, OutputError, UsageError
+
+if TYPE_CHECKING:
+    import numpy
+
+    from rvsim.machine import Machine
+    from rvsim.machine.elf import Program
+    from rvsim.machine.result import RunResult
+
+HELP = "run a program and count cycles, instructions and memory traffic"
+GUEST_ARGUMENTS = True
+DEFAULT_CORE = "ibex-small"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `rvsim run`."""
+    parser.description = (
+        "Run a program and print what it took. The exit status is the program's own; 124: --max-instructions reached, "
+        "130: interrupted, 132: illegal instruction, 133: breakpoint, 134: other trap, 139: access fault."
+    )
+    add_machine_arguments(parser)
+    parser.add_argument(
+        "--accel", default="off", metavar="on|off|NAME|FILE.toml", help="the coprocessor (default: off)"
+    )
+    parser.add_argument(
+        "--core", default=DEFAULT_CORE, metavar="NAME|FILE.toml", help="the core's timing (default: %(default)s)"
+    )
+    parser.add_argument("--output", metavar="FILE.npy", help="write the program's output tensor after a normal exit")
+
+
+def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what every command that runs programs takes."""
+    parser.add_argument("elf", metavar="ELF", help="a program, or the name of a bundled one (rvsim examples)")
+    parser.add_argument(
+        "args", nargs="*", default=[], help="the program's arguments; after -- they may begin with a dash"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting of core or coprocessor"
+    )
+    parser.add_argument("--max-instructions", type=_count, metavar="N", help="stop after N retired instructions")
+    parser.add_argument(
+        "--memory", action="append", default=[], metavar="NAME=ADDR,SIZE_KIB", help="add a memory region"
+    )
+    parser.add_argument(
+        "--isa-ext", action="append", default=[], metavar="FILE", help="add the instructions of a CoreDSL file"
+    )
+    parser.add_argument("--input", metavar="FILE.npy", help="put this into the program's input tensor before the start")
+    parser.add_argument("--json", metavar="FILE|-", help="write all counts as JSON (docs/run-schema.md)")
+    parser.add_argument("--quiet", action="store_true", help="print no table")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run `rvsim run`; returns the exit status."""
+    program = find_program(args.elf)
+    check_files(args, program)
+    # With --json - stdout is one JSON document: what the guest says goes to stderr.
+    stdout = Stream(sys.stderr if args.json == "-" else sys.stdout)
+    machine = build_machine(
+        program,
+        args,
+        core=args.core,
+        accel=args.accel,
+        stdout=stdout.write,
+        stderr=Stream(sys.stderr).write,
+        stdin=read_stdin,
+    )
+    result = machine.run(args.max_instructions)
+    stdout.end()
+    report_end(result)
+    if args.output and result.stop_reason == "exit":
+        write_file(args.output, npy_bytes(machine.read_output()))
+    elif args.output:
+        print(f"rvsim: {args.output} is not written: the program did not come to its end", file=sys.stderr)
+    if args.json:
+        write_json(args.json, result.to_json())
+    if not args.quiet and args.json != "-":
+        from rvsim.profile.tables import print_tables, run_tables
+
+        print_tables(run_tables(result), sys.stdout)
+    return result.exit_status
+
+
+def find_program(name: str) -> Program:
+    """Read the program at a path, or the bundled one of that name; a path wins.
+
+    Raises
+    ------
+    ElfError
+        There is neither, or the file cannot run.
+    """
+    from rvsim.machine.elf import load_elf
+
+    if not os.path.exists(name) and os.path.basename(name) == name:
+        import kernels
+
+        bundled = {each.name: each.path for each in kernels.examples()}
+        if name not in bundled:
+            raise ElfError(f"{name} is neither a file nor a bundled program ({', '.join(bundled)}); check the path")
+        return load_elf(bundled[name])
+    return load_elf(name)
+
+
+def check_files(args: argparse.Namespace, program: Program) -> None:
+    """Refuse what cannot work before the run, not after it."""
+    tensors = program.io
+    for option, tensor in (("input", tensors and tensors.input), ("output", tensors and tensors.output)):
+        if getattr(args, option, None) and tensor is None:
+            raise UsageError(
+                f"--{option}: {program.path} declares no {option} tensor in its section .rvsim.io; "
+                "'rvsim compile' makes programs that do"
+            )
+    written = [path for path in (args.json, getattr(args, "output", None)) if path and path != "-"]
+    for path in written:
+        check_writable(path)
+        if os.path.exists(path) and os.path.exists(args.elf) and os.path.samefile(path, args.elf):
+            raise UsageError(f"{path} is the program itself: name another file to write")
+    if len({os.path.realpath(path) for path in written}) < len(written):
+        raise UsageError(f"--json and --output both name {written[0]}: name two files")
+
+
+def build_machine(
+    program: Program,
+    args: argparse.Namespace,
+    *,
+    core: str,
+    accel: str,
+    stdout: Callable[[bytes], Any],
+    stderr: Callable[[bytes], Any],
+    stdin: Callable[[int], bytes],
+) -> Machine:
+    """Build the machine that the options describe, its input tensor filled."""
+    array = read_npy(args.input) if args.input else None
+    settings = parse_settings(args.set)
+    memory = [parse_memory(text) for text in args.memory]
+
+    from rvsim.machine import Machine
+
+    machine = Machine.from_elf(
+        program,
+        args=tuple(args.args),
+        core=core,
+        accel=accel,
+        settings=settings,
+        isa_ext=tuple(args.isa_ext),
+        memory=tuple(memory),
+        stdout=stdout,
+        stderr=stderr,
+        stdin=stdin,
+    )
+    if array is not None:
+        machine.write_input(array)
+    return machine
+
+
+def report_end(result: RunResult, label: str = "") -> None:
+    """Say on stderr why a run ended without an exit."""
+    if result.message:
+        print(f"rvsim: {label}{result.message}", file=sys.stderr, flush=True)
+
+
+# -------------------------------------------------------------------------------------------------------------- options
+
+
+def parse_settings(pairs: list[str]) -> dict[str, str]:
+    """``KEY=VALUE`` texts as a dict.
+
+    Raises
+    ------
+    UsageError
+        One has no key or no equals sign, or a key comes twice with different values.
+    """
+    settings: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        key, value = key.strip(), value.strip()
+        if not key or not equals:
+            raise UsageError(f"--set: expected KEY=VALUE, found {pair!r}")
+        if settings.setdefault(key, value) != value:
+            raise UsageError(f"--set: {key} is set to {settings[key]} and to {value}; give it once")
+    return settings
+
+
+def parse_memory(text: str) -> tuple[str, int, int]:
+    """``NAME=ADDR,SIZE_KIB`` as name, address and size in bytes.
+
+    Raises
+    ------
+    UsageError
+        It is not of that form, or does not fit into 4 GiB.
+    """
+    name, _, rest = text.partition("=")
+    address_text, _, size_text = rest.partition(",")
+    try:
+        address, size = int(address_text, 0), int(size_text, 0) * 1024
+    except ValueError:
+        address = size = -1
+    if not name.isidentifier() or address < 0 or size <= 0:
+        raise UsageError(f"--memory: expected NAME=ADDR,SIZE_KIB such as sram=0x20000000,64, found {text!r}")
+    if name == "total":
+        raise UsageError("--memory: the name total is taken by the sum of all regions; choose another")
+    if address + size > 1 << 32:
+        raise UsageError(f"--memory: {name} ends at 0x{address + size:x}, beyond the 4 GiB address space")
+    return name, address, size
+
+
+def _count(text: str) -> int:
+    """A positive integer; 1_000_000 and 1e6 are allowed."""
+    try:
+        value = int(text, 0)
+    except ValueError:
+        try:
+            value = int(float(text)) if float(text).is_integer() else 0
+        except (ValueError, OverflowError):
+            value = 0
+    if not 0 < value < 1 << 63:
+        raise argparse.ArgumentTypeError(f"expected a positive integer, found {text!r}")
+    return value
+
+
+# ---------------------------------------------------------------------------------------------------------------- files
+
+
+class Stream:
+    """Where a guest's bytes go."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._raw = file.buffer
+        self._prompt = file.isatty() or file is sys.stderr
+        self._last = b"\n"
+
+    def write(self, data: bytes) -> None:
+        """Pass the bytes on, at once where somebody may be watching."""
+        self._raw.write(data)
+        self._last = data[-1:] or self._last
+        if self._prompt:
+            self._raw.flush()
+
+    def end(self) -> None:
+        """Begin a new line for what follows, if the guest did not."""
+        if self._last != b"\n":
+            self.write(b"\n")
+        self._raw.flush()
+
+
+def read_stdin(size: int) -> bytes:
+    """At most `size` bytes of our standard input; empty at its end."""
+    # The size is the guest's and may be 4 GiB, which os.read would allocate.
+    return os.read(sys.stdin.fileno(), min(size, 1 << 16)) if sys.stdin is not None else b""
+
+
+def read_npy(path: str) -> numpy.ndarray:
+    """Read one array, never more than the file holds and never pickled objects.
+
+    Raises
+    ------
+    InputFileError
+        The file cannot be read, or is no .npy file.
+    """
+    import numpy
+
+    try:
+        with open(path, "rb") as file:
+            if file.read(6) != b"\x93NUMPY":
+                raise InputFileError(f"--input: {path} is not a .npy file; write one with numpy.save")
+        # Mapped: a header may state any shape, and only a mapping compares it with the file's size first.
+        return numpy.ascontiguousarray(numpy.load(path, mmap_mode="r", allow_pickle=False))
+    except OSError as error:
+        raise InputFileError(f"--input: cannot read {path}: {error.strerror}") from None
+    except Exception as error:  # numpy.load raises many kinds on rubbish
+        if isinstance(error, InputFileError):
+            raise
+        what = " ".join(str(error).split())
+        raise InputFileError(
+            f"--input: {path} is a damaged .npy file: {what}; write it again with numpy.save"
+        ) from None
+
+
+def npy_bytes(array: numpy.ndarray) -> bytes:
+    """An array as the content of a .npy file."""
+    import numpy
+
+    file = io.BytesIO()
+    numpy.save(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
+def write_json(path: str, text: str) -> None:
+    """Write a JSON document to a file, or to stdout for ``-``."""
+    if path == "-":
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode())
+    else:
+        write_file(path, text.encode())
+
+
+def check_writable(path: str) -> None:
+    """Refuse a file that `write_file` could not write.
+
+    Raises
+    ------
+    OutputError
+        With the reason.
+    """
+    folder = os.path.dirname(os.path.realpath(path))
+    if os.path.isdir(path):
+        raise OutputError(f"cannot write {path}: it is a directory; name a file in it")
+    if _is_special(path):
+        return
+    if not os.path.isdir(folder):
+        raise OutputError(f"cannot write {path}: there is no folder {folder}; make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write {path}: the folder {folder} is not writable")
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Write a whole file or nothing: beside it first, then renamed over it.
+
+    Raises
+    ------
+    OutputError
+        With the reason.
+    """
+    target = path if _is_special(path) else os.path.realpath(path)
+    temporary = target if _is_special(path) else f"{target}.{os.getpid()}.tmp"
+    try:
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+            if temporary != target:
+                os.replace(temporary, target)
+        except BaseException:
+            if temporary != target and os.path.exists(temporary):
+                os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _is_special(path: str) -> bool:
+    """A device or pipe, which is written to and not replaced."""
+    return os.path.exists(path) and not os.path.isfile(path)
