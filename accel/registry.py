@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -45,6 +44,8 @@ def load(name_or_path: str, overrides: Mapping[str, str] | None = None) -> Copro
     path = presets.get(DEFAULT if name_or_path == "on" else name_or_path)
     if path is None:
         if not name_or_path.endswith(".toml"):
+            import difflib  # 5 ms that only an error is worth
+
             nearest = difflib.get_close_matches(name_or_path, names(), 1)
             hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
             raise UsageError(

@@ -1,4 +1,9 @@
-"""Measure the speed of the function on one host core: `python -m accel.conv.bench`."""
+"""Measure the speed of the function on one host core: `python -m accel.conv.bench`.
+
+On a server core with AVX-512 VNNI (AMD EPYC, gcc 12): 3x3 with 64 channels 62 to 82 GMAC/s, 1x1 37, depthwise 7,
+fully connected 20; compiled for SSE2 alone: 24, 14, 1.4 and 10. Depthwise layers with a multiplier above 1, or with
+one channel, reach 0.6 to 1.2.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -91,6 +90,8 @@ def check(values: Mapping[str, Any], where: str, overrides: Mapping[str, str] | 
     sources = dict.fromkeys(values, where) | {key: f"--set accel.{key}" for key in overrides or {}}
     for key, source in sources.items():
         if key not in known:
+            import difflib  # 5 ms that only an error is worth
+
             nearest = difflib.get_close_matches(key, known, 1)
             hint = f"did you mean {nearest[0]!r}?" if nearest else f"known keys are {', '.join(known)}"
             raise UsageError(

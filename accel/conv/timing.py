@@ -243,5 +243,7 @@ def touched_input_bytes(layer: ConvLayer) -> int:
 
 def _touched(size: int, output: int, kernel: int, stride: int, dilation: int, pad: int) -> int:
     window = (kernel - 1) * dilation + 1
-    end = min(size, (output - 1) * stride - pad + window)
-    return end if stride <= window else min(end, output * window)
+    end = (output - 1) * stride - pad + window
+    if stride <= window:
+        return min(size, end)
+    return output * window - pad - max(0, end - size)  # gaps: only the first and the last window reach beyond the input

@@ -152,6 +152,15 @@ def test_a_descriptor_out_of_reach_is_an_access_fault(memory: Memory, address: i
     assert memory.counted == []
 
 
+def test_a_fault_is_not_lost_to_a_later_start(memory: Memory) -> None:
+    unit = coprocessor()
+    unit.issue(START, 0x40, 0, memory, 0, PC)
+    unit.issue(START, 0x80, 0, memory, 10, PC + 4)
+    assert unit.issue(START, AT, 0, memory, 20, PC + 8).value == 0
+    assert unit.issue(WAIT, 0, 0, memory, 10**4, PC + 12).fault == AccessFault(PC, 0x40, 112, False)
+    assert unit.issue(WAIT, 0, 0, memory, 10**4, PC + 12) == Response(0)
+
+
 def test_a_misaligned_descriptor_is_not_touched(memory: Memory) -> None:
     unit, before = coprocessor(), bytes(memory.ram)
     assert unit.issue(START, AT + 2, 0, memory, 0, PC).value == Status.MISALIGNED

@@ -122,12 +122,17 @@ def test_overlapping_output_reads_everything_first() -> None:
     assert bytes(data[16:80]) == expected
 
 
+@pytest.mark.parametrize("bad_first", [False, True])
 @pytest.mark.parametrize(
     "multiplier, shift", [(-1, 0), (-(2**31), 0), (0, 31), (0, -32), (0, -(2**31)), (0, 2**31 - 1)]
 )
-def test_requantisation_out_of_range_is_refused_and_writes_nothing(multiplier: int, shift: int) -> None:
+def test_requantisation_out_of_range_is_refused_and_writes_nothing(
+    multiplier: int, shift: int, bad_first: bool
+) -> None:
     output = bytearray(b"\x55" * 2)
     per_channel = [memoryview(np.array([0, v], np.int32).tobytes()) for v in (multiplier, shift)]
+    if bad_first:
+        per_channel = [memoryview(bytes(view)[4:] + bytes(view)[:4]) for view in per_channel]
     tensors = Tensors(memoryview(b"1"), memoryview(b"12"), None, *per_channel, memoryview(output))
     assert function.execute(dense(1, 2), tensors) == Status.OUT_OF_RANGE
     assert output == b"\x55\x55"
