@@ -22,7 +22,7 @@ COMPILED := pyproject.toml setup.py rvsim/_version.py \
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
-	@$(BIN)/rvsim compare conv_int8.elf --accel off,on
+	$(BIN)/rvsim compare conv_int8.elf --accel off,on
 
 test: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
