@@ -158,8 +158,9 @@ def short(number: int) -> str:
     value = float(number)
     for suffix in ("k", "M", "G", "T", "P", "E"):
         value /= 1000
-        if abs(value) < 999.5:
-            return f"{value:.4g}"[:5].rstrip(".") + suffix
+        text = f"{value:.4g}"
+        if abs(float(text)) < 1000:
+            return text + suffix
     return f"{number:.0e}"
 
 

@@ -185,7 +185,7 @@ REFUSED = {
     "raw": (bytes.fromhex("130000009308d005"), "it begins with 13 00 00 00 93 08 d0 05, expected 7f 45 4c 46"),
     "header cut": (build()[:51], "p is truncated: 51 bytes, but the ELF header alone takes 52"),
     "program headers cut": (build()[:100], "p is truncated: its program headers reach to byte 116, the file has 100"),
-    "segment cut": (build()[:120], "p is truncated: the segment at 0x80000000 reaches to byte 132, the file has 120"),
+    "segment cut": (build()[:131], "p is truncated: the segment at 0x80000000 reaches to byte 132, the file has 131"),
     "section headers cut": (build()[:-1], "p is truncated: its section headers reach to byte"),
     "class": (build()[:4] + b"\x07" + build()[5:], "p is damaged: ELF class 7 and byte order 1 do not exist"),
     "64-bit": (build()[:4] + b"\x02" + build()[5:], "p is a 64-bit little-endian ELF for RISC-V: expected"),
@@ -358,6 +358,8 @@ void _start(void) {
     volatile int x = third(table[1]);
     for (;;) x++;
 }
+__attribute__((section(".text.unlikely"))) void first(void) {
+}
 """
 
 
@@ -380,6 +382,11 @@ def test_source_lines_of_a_compiled_program(tmp_path: Path, version: int, compre
     assert program.line(third.address) == ("sub/lines.c", 2)
     assert program.line(third.end - 1) == ("sub/lines.c", 4)
     assert program.where(third.address) == f"0x{third.address:08x} in third (sub/lines.c:2)"
+    first = program.functions[0]
+    assert (first.name, program.line(first.address)) == (
+        "first",
+        ("sub/lines.c", 9),
+    )  # later in the table, lower address
     assert program.line(program.functions[-1].end) is None
 
     damaged = bytearray(program.image)

@@ -131,7 +131,15 @@ def test_numbers_are_shortened_before_names_are_cut() -> None:
 
 @pytest.mark.parametrize(
     ("number", "text"),
-    [(0, "0"), (99_999, "99999"), (100_000, "100k"), (1_234_567, "1.235M"), (999_999_999, "1G"), (2**64, "18.45E")],
+    [
+        (0, "0"),
+        (99_999, "99999"),
+        (100_000, "100k"),
+        (1_234_567, "1.235M"),
+        (999_600_000, "999.6M"),
+        (999_999_999, "1G"),
+        (2**64, "18.45E"),
+    ],
 )
 def test_short(number: int, text: str) -> None:
     assert short(number) == text
