@@ -339,7 +339,7 @@ def instruction_class(instruction: Instruction) -> str:
     if "coprocessor_issue" in calls:
         return "coprocessor"
     if calls or (instruction.body and instruction.body[-1].code == "raise"):
-        return "fence" if "fence_i" in calls else "system"
+        return "fence-i" if "fence_i" in calls else "system"
     if "store" in kinds and "load" not in kinds:
         return "store"
     if "load" in kinds:

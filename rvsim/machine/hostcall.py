@@ -1,0 +1,136 @@
+"""Host calls: `ecall` with the numbers of RISC-V Linux, served while the guest has no trap handler (mtvec is 0).
+
+The guest reaches three streams and its own heap; there are no files.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Protocol
+
+A0, A1, A2, A7 = 10, 11, 12, 17
+# Linux errno values (include/uapi/asm-generic/errno-base.h, errno.h).
+EBADF, EFAULT, ENOSYS = 9, 14, 38
+# One write may carry this much; a larger count is served in part, as write(2) may.
+MAX_TRANSFER = 1 << 20
+STAT_SIZE = 128
+S_IFCHR = 0o020000
+
+
+class Port(Protocol):
+    """What host calls need of the hart."""
+
+    def register(self, number: int) -> int: ...
+    def set_register(self, number: int, value: int) -> None: ...
+    def peek(self, address: int, size: int) -> bytes | None: ...
+    def poke(self, address: int, data: bytes) -> bool: ...
+
+
+class Exit(Exception):
+    """The guest ended itself.
+
+    Attributes
+    ----------
+    code : int
+        0 to 255.
+    """
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class HostCalls:
+    """Serves host calls of one program.
+
+    Parameters
+    ----------
+    hart : Port
+    heap : tuple of (int, int)
+        Lowest and highest program break.
+    stdout, stderr : callable
+        Take the bytes the guest writes.
+    stdin : callable
+        Gives at most n bytes; empty at the end.
+    """
+
+    def __init__(
+        self,
+        hart: Port,
+        heap: tuple[int, int],
+        stdout: Callable[[bytes], object] | None = None,
+        stderr: Callable[[bytes], object] | None = None,
+        stdin: Callable[[int], bytes] | None = None,
+    ) -> None:
+        self.hart, self.heap, self.break_ = hart, heap, heap[0]
+        self.streams = {1: stdout or _writer("stdout"), 2: stderr or _writer("stderr")}
+        self.stdin = stdin or (lambda size: sys.stdin.buffer.read1(size))
+        self._calls = {57: self._close, 63: self._read, 64: self._write, 80: self._fstat, 93: self._exit, 94: self._exit, 214: self._brk}
+
+    def serve(self) -> None:
+        """Do what the registers ask for and leave the result in a0.
+
+        Raises
+        ------
+        Exit
+            For exit and exit_group.
+        """
+        registers = self.hart.register
+        call = self._calls.get(registers(A7))
+        result = call(registers(A0), registers(A1), registers(A2)) if call else -ENOSYS
+        self.hart.set_register(A0, result & 0xFFFF_FFFF)
+
+    def _write(self, fd: int, address: int, size: int) -> int:
+        if fd not in self.streams:
+            return -EBADF
+        data = self.hart.peek(address, min(size, MAX_TRANSFER))
+        if data is None:
+            return -EFAULT
+        if data:
+            self.streams[fd](data)
+        return len(data)
+
+    def _read(self, fd: int, address: int, size: int) -> int:
+        if fd != 0:
+            return -EBADF
+        size = min(size, MAX_TRANSFER)
+        if self.hart.peek(address, size) is None:
+            return -EFAULT
+        data = self.stdin(size) if size else b""
+        self.hart.poke(address, data[:size])
+        return len(data[:size])
+
+    def _close(self, fd: int, *_: int) -> int:
+        return 0 if fd <= 2 else -EBADF
+
+    def _fstat(self, fd: int, address: int, *_: int) -> int:
+        if fd > 2:
+            return -EBADF
+        # struct stat of riscv32 with 64-bit times: st_mode is the word at 16; the streams are character devices.
+        record = bytearray(STAT_SIZE)
+        record[16:20] = S_IFCHR.to_bytes(4, "little")
+        return 0 if self.hart.poke(address, bytes(record)) else -EFAULT
+
+    def _brk(self, address: int, *_: int) -> int:
+        if self.heap[0] <= address <= self.heap[1]:
+            self.break_ = address
+        return self.break_
+
+    def _exit(self, code: int, *_: int) -> int:
+        raise Exit(code & 0xFF)
+
+
+def _writer(name: str) -> Callable[[bytes], object]:
+    def write(data: bytes) -> None:
+        stream = getattr(sys, name)
+        # Something else may have replaced the stream by one of text only (a notebook, a test).
+        buffer = getattr(stream, "buffer", None)
+        if buffer is None:
+            stream.write(data.decode("utf-8", "replace"))
+            return
+        stream.flush()
+        buffer.write(data)
+        buffer.flush()
+
+    return write

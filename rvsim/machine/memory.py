@@ -1,0 +1,161 @@
+"""The memory map: regions from the ELF, the default RAM and `--memory`, and the intervals that accesses are counted by."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from rvsim.errors import ElfError, UsageError
+from rvsim.machine.elf import Program, Symbol
+
+RAM_BASE, RAM_SIZE = 0x8000_0000, 16 << 20
+PAGE = 4096
+# What brk may give a program that is linked outside the RAM.
+HEAP_SIZE = 1 << 20
+# All guest memory together; a guest cannot make the host allocate more (--memory-limit-mib).
+DEFAULT_LIMIT = 1 << 30
+READ, WRITE, EXECUTE = 4, 2, 1
+
+
+class Region(NamedTuple):
+    """A range of addresses with memory behind it."""
+
+    name: str
+    base: int
+    size: int
+    permissions: int
+
+    @property
+    def end(self) -> int:
+        return self.base + self.size
+
+
+class Interval(NamedTuple):
+    """A part of a region that accesses are counted for: an object, or what lies between objects of a section."""
+
+    name: str
+    low: int
+    last: int
+    region: int
+
+
+def parse_memory(option: str) -> Region:
+    """A ``--memory NAME=ADDRESS,SIZE_KIB`` option.
+
+    Raises
+    ------
+    UsageError
+    """
+    found = re.fullmatch(r"([A-Za-z_][\w-]*)=(0x[0-9a-fA-F]+|\d+),(\d+)", option)
+    if not found:
+        raise UsageError(f"--memory: expected NAME=ADDRESS,SIZE_KIB such as sram=0x20000000,64, found {option!r}")
+    base, size = int(found[2], 0), int(found[3]) << 10
+    if not size or base % PAGE or base + size > 1 << 32:
+        raise UsageError(f"--memory {option}: expected an address at a multiple of {PAGE} and 1 KiB or more below 4 GiB")
+    return Region(found[1], base, size, READ | WRITE | EXECUTE)
+
+
+def layout(program: Program, extra: Sequence[Region] = (), limit: int = DEFAULT_LIMIT) -> list[Region]:
+    """Regions for a program: the RAM, those asked for, and one for each run of pages of segments that lie outside them.
+
+    Raises
+    ------
+    ElfError
+        When a segment reaches beyond the region it starts in, or memory exceeds the limit.
+    UsageError
+        When regions that were asked for overlap.
+    """
+    given = list(extra)
+    if not any(r.name == "ram" for r in given):
+        given.append(Region("ram", RAM_BASE, RAM_SIZE, READ | WRITE | EXECUTE))
+    given.sort(key=lambda r: r.base)
+    for a, b in zip(given, given[1:], strict=False):
+        if b.base < a.end:
+            raise UsageError(f"--memory: {a.name} ({a.base:#010x} to {a.end - 1:#010x}) and {b.name} ({b.base:#010x} on) overlap")
+    outside: list[Region] = []
+    for segment in program.segments:
+        if not segment.size:
+            continue
+        last = segment.address + segment.size - 1
+        home = next((r for r in given if r.base <= last and segment.address < r.end), None)
+        if home is not None:
+            if segment.address < home.base or last >= home.end:
+                raise ElfError(
+                    f"{program.path}: the segment {segment.address:#010x} to {last:#010x} does not fit into {home.name} "
+                    f"({home.base:#010x} to {home.end - 1:#010x}); enlarge it, such as --memory {home.name}={home.base:#x},"
+                    f"{(max(last + 1, home.end) - home.base + 1023) >> 10}"
+                )
+            continue
+        permissions = segment.readable * READ | segment.writable * WRITE | segment.executable * EXECUTE
+        low, end = segment.address // PAGE * PAGE, (last // PAGE + 1) * PAGE
+        if outside and low < outside[-1].end:
+            # Segments that share a page share its permissions.
+            before = outside.pop()
+            low, permissions = before.base, permissions | before.permissions
+        outside.append(Region("", low, end - low, permissions))
+    regions = given + _named(outside)
+    regions.sort(key=lambda r: r.base)
+    writable = [r for r in regions if r in outside or r.name.startswith("data")]
+    if writable and not any(r.base <= program.entry < r.end for r in given):
+        # brk grows the last writable region of a program linked elsewhere.
+        n = regions.index(writable[-1])
+        room = (regions[n + 1].base if n + 1 < len(regions) else 1 << 32) - regions[n].end
+        regions[n] = regions[n]._replace(size=regions[n].size + min(HEAP_SIZE, room))
+    total = sum(r.size for r in regions)
+    if total > limit:
+        raise ElfError(f"{program.path}: needs {total >> 20} MiB of memory, the limit is {limit >> 20} MiB; check the linker script")
+    return regions
+
+
+def _named(regions: list[Region]) -> list[Region]:
+    counts: dict[str, int] = {}
+    named = []
+    for region in regions:
+        name = "data" if region.permissions & WRITE else "rom"
+        counts[name] = counts.get(name, 0) + 1
+        named.append(region._replace(name=name if counts[name] == 1 else f"{name}{counts[name]}"))
+    return named
+
+
+def intervals(regions: Sequence[Region], program: Program, stack: int) -> list[Interval]:
+    """Cut regions at data objects and sections; together the intervals cover every region.
+
+    Parameters
+    ----------
+    stack : int
+        The initial stack pointer: what holds it and belongs to no section is called ``(stack)``.
+    """
+    sections = sorted((s for s in program.sections if s.alloc and s.size), key=lambda s: s.address)
+    objects = list(_disjoint(o for o in program.objects if o.size))
+    result: list[Interval] = []
+    for number, region in enumerate(regions):
+        cuts = [(o.address, o.address + o.size, o.name) for o in objects if region.base <= o.address and o.address + o.size <= region.end]
+        at = region.base
+        for low, end, name in [*cuts, (region.end, region.end, "")]:
+            for section in sections:
+                if at < low and section.address < low and section.address + section.size > at:
+                    if section.address > at:
+                        result.append(_gap(at, section.address, number, stack))
+                        at = section.address
+                    until = min(low, section.address + section.size)
+                    result.append(Interval(section.name, at, until - 1, number))
+                    at = until
+            if at < low:
+                result.append(_gap(at, low, number, stack))
+            if end > low:
+                result.append(Interval(name, low, end - 1, number))
+            at = max(at, end)
+    return result
+
+
+def _gap(low: int, end: int, region: int, stack: int) -> Interval:
+    return Interval("(stack)" if low < stack <= end else "(no section)", low, end - 1, region)
+
+
+def _disjoint(objects: Iterable[Symbol]) -> Iterable[Symbol]:
+    end = 0
+    for item in sorted(objects, key=lambda o: (o.address, -o.size)):
+        if item.address >= end:
+            end = item.address + item.size
+            yield item
