@@ -46,7 +46,11 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
         "args", nargs="*", default=[], help="the program's arguments; after -- they may begin with a dash"
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting of core or coprocessor"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one setting, such as core.clock_mhz=50 or accel.pe_rows=4",
     )
     parser.add_argument("--max-instructions", type=_count, metavar="N", help="stop after N retired instructions")
     parser.add_argument(
@@ -75,7 +79,10 @@ def main(args: argparse.Namespace) -> int:
         stderr=Stream(sys.stderr).write,
         stdin=read_stdin,
     )
-    result = machine.run(args.max_instructions)
+    if not args.quiet:
+        for warning in machine.warnings:
+            print(f"rvsim: warning: {warning}", file=sys.stderr)
+    result: RunResult = machine.run(args.max_instructions)
     stdout.end()
     report_end(result)
     if args.output and result.stop_reason == "exit":
@@ -142,7 +149,6 @@ def build_machine(
     """Build the machine that the options describe, its input tensor filled."""
     array = read_npy(args.input) if args.input else None
     settings = parse_settings(args.set)
-    memory = [parse_memory(text) for text in args.memory]
 
     from rvsim.machine import Machine
 
@@ -153,7 +159,7 @@ def build_machine(
         accel=accel,
         settings=settings,
         isa_ext=tuple(args.isa_ext),
-        memory=tuple(memory),
+        memory=tuple(args.memory),
         stdout=stdout,
         stderr=stderr,
         stdin=stdin,
@@ -189,29 +195,6 @@ def parse_settings(pairs: list[str]) -> dict[str, str]:
         if settings.setdefault(key, value) != value:
             raise UsageError(f"--set: {key} is set to {settings[key]} and to {value}; give it once")
     return settings
-
-
-def parse_memory(text: str) -> tuple[str, int, int]:
-    """``NAME=ADDR,SIZE_KIB`` as name, address and size in bytes.
-
-    Raises
-    ------
-    UsageError
-        It is not of that form, or does not fit into 4 GiB.
-    """
-    name, _, rest = text.partition("=")
-    address_text, _, size_text = rest.partition(",")
-    try:
-        address, size = int(address_text, 0), int(size_text, 0) * 1024
-    except ValueError:
-        address = size = -1
-    if not name.isidentifier() or address < 0 or size <= 0:
-        raise UsageError(f"--memory: expected NAME=ADDR,SIZE_KIB such as sram=0x20000000,64, found {text!r}")
-    if name == "total":
-        raise UsageError("--memory: the name total is taken by the sum of all regions; choose another")
-    if address + size > 1 << 32:
-        raise UsageError(f"--memory: {name} ends at 0x{address + size:x}, beyond the 4 GiB address space")
-    return name, address, size
 
 
 def _count(text: str) -> int:

@@ -16,7 +16,7 @@ import pytest
 import kernels
 from rvsim.cli import run
 from rvsim.cli.main import main
-from rvsim.errors import InputFileError, OutputError, UsageError
+from rvsim.errors import InputFileError, OutputError
 from rvsim.machine.result import RunResult
 
 _SPEC = importlib.util.spec_from_file_location("elf_cases", Path(__file__).parents[1] / "machine" / "test_elf.py")
@@ -36,6 +36,7 @@ class FakeMachine:
         self.program, self.options = program, options
         self.input: np.ndarray | None = None
         self.limit: int | None = None
+        self.warnings = list(program.notes)
         FakeMachine.made.append(self)
 
     @classmethod
@@ -101,7 +102,8 @@ def test_every_option_reaches_the_machine(rvsim: Cli, elf: str, machine: type[Fa
     array = np.array([[[[1], [2]], [[3], [4]]]], dtype=np.int8)
     np.save(tmp_path / "in.npy", array)
     rvsim(
-        "run", "--accel", "on", elf, "one", "--core", "cv32e40p", "-5", "--set", "clock_mhz=50", "--set", "rows = 4",
+        "run", "--accel", "on", elf, "one", "--core", "cv32e40p", "-5", "--set", "core.clock_mhz=50",
+        "--set", "accel.rows = 4",
         "--memory", "sram=0x20000000,64", "--isa-ext", "a.core_desc", "--isa-ext", "b.core_desc",
         "--max-instructions", "1e6", "--input", tmp_path / "in.npy", "two", "--", "--core", "x", "--",
     )  # fmt: skip
@@ -110,8 +112,8 @@ def test_every_option_reaches_the_machine(rvsim: Cli, elf: str, machine: type[Fa
     assert made.program.path == elf
     assert options["args"] == ("one", "-5", "two", "--core", "x", "--")
     assert (options["accel"], options["core"]) == ("on", "cv32e40p")
-    assert options["settings"] == {"clock_mhz": "50", "rows": "4"}
-    assert options["memory"] == (("sram", 0x2000_0000, 65536),)
+    assert options["settings"] == {"core.clock_mhz": "50", "accel.rows": "4"}
+    assert options["memory"] == ("sram=0x20000000,64",)
     assert options["isa_ext"] == ("a.core_desc", "b.core_desc")
     assert made.limit == 1_000_000
     assert made.input is not None
@@ -125,6 +127,14 @@ def test_defaults(rvsim: Cli, elf: str, machine: type[FakeMachine]) -> None:
         "args": (), "core": "ibex-small", "accel": "off", "settings": {}, "isa_ext": (), "memory": (),
     }  # fmt: skip
     assert machine.made[0].limit is None
+
+
+def test_what_is_broken_without_harm_is_a_warning(rvsim: Cli, elf: str) -> None:
+    Path(elf).write_bytes(elf_cases.build(shnum=0))
+    assert rvsim("run", elf)[2] == (
+        "rvsim: warning: no symbol table: functions and data have no names; do not strip the program\n"
+    )
+    assert rvsim("run", elf, "--quiet")[2] == ""
 
 
 def test_json_on_stdout_is_one_document(rvsim: Cli, elf: str) -> None:
@@ -199,7 +209,6 @@ def test_a_bundled_program_by_name(
         (["--input", "{tmp}/none.npy"], 65, "cannot read {tmp}/none.npy: No such file"),
         (["--set", "rows"], 2, "--set: expected KEY=VALUE, found 'rows'"),
         (["--set", "a=1", "--set", "a=2"], 2, "--set: a is set to 1 and to 2"),
-        (["--memory", "sram=4"], 2, "--memory: expected NAME=ADDR,SIZE_KIB"),
     ],
 )
 def test_refused_before_the_run(
@@ -243,22 +252,6 @@ def test_a_wrong_npy_is_an_input_error(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(InputFileError) as caught:
         run.read_npy(str(path))
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "region"),
-    [("sram=0x20000000,64", ("sram", 0x2000_0000, 65536)), ("flash=0,4194304", ("flash", 0, 1 << 32))],
-)
-def test_memory(text: str, region: tuple[str, int, int]) -> None:
-    assert run.parse_memory(text) == region
-
-
-@pytest.mark.parametrize(
-    "text", ["", "a", "=1,2", "a=,2", "a=1,", "a=-1,2", "a=1,0", "a=x,2", "total=0,1", "a=1,4194304"]
-)
-def test_memory_is_refused(text: str) -> None:
-    with pytest.raises(UsageError):
-        run.parse_memory(text)
 
 
 @pytest.mark.parametrize(("text", "value"), [("1", 1), ("1_000", 1000), ("1e9", 10**9), ("0x10", 16), ("2.5e3", 2500)])
