@@ -71,12 +71,12 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SymbolTraffic(msgspec.Struct, frozen=True, kw_only=True):
-    """Data accesses to one object of the program.
+    """Data accesses to one object of the program, or to a range of memory that no object covers.
 
     Attributes
     ----------
     name : str
-        Symbol name.
+        Symbol name; for what no object covers, the section's, ``(stack)`` or ``(no section)``.
     region : str
         Name of the memory region that holds it.
     address : int
@@ -103,7 +103,7 @@ class FunctionProfile(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     name : str
-        Symbol name.
+        Symbol name; ``(no function)`` for code without one.
     address : int
         Address of its first instruction.
     size : int

@@ -11,6 +11,7 @@ import jsonschema
 import msgspec
 import pytest
 
+import kernels
 from rvsim.machine.result import (
     AcceleratorReport,
     Count,
@@ -74,6 +75,22 @@ def test_documents_validate_and_come_back(run: RunResult) -> None:
     assert next(iter(document)) == "schema"
     assert run.to_json().endswith("}\n")
     assert decode(run.to_json()) == run
+
+
+@pytest.mark.parametrize("accel", ["off", "on"])
+@pytest.mark.parametrize("example", [each.name for each in kernels.examples()])
+def test_real_runs_validate_and_add_up(example: str, accel: str) -> None:
+    from rvsim.machine import Machine
+
+    run = Machine.from_elf(kernels.example(example), accel=accel, stdout=lambda data: None).run()
+    jsonschema.validate(json.loads(run.to_json()), json_schema())
+    total = run.traffic["total"]
+    assert sum(run.classes.values()) == total.fetch.count == run.instructions
+    assert sum(each.instructions for each in run.functions) == run.instructions
+    assert sum(each.cycles for each in run.functions) == run.cycles
+    assert sum((each.load for each in run.symbols), Count()) == total.load
+    assert sum((each.store for each in run.symbols), Count()) == total.store
+    assert (run.accelerator is None) == (accel == "off")
 
 
 @pytest.mark.parametrize(
