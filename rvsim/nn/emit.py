@@ -15,6 +15,7 @@ from rvsim.nn.layer import ConvLayerSpec, TensorSpec
 if TYPE_CHECKING:
     from kernels.build import Toolchain
 
+_NPY_MAGIC = b"\x93NUMPY"
 _RAM_BYTES = 16 << 20  # kernels/runtime/link.ld
 _PROGRAM_BYTES = 256 << 10  # code, stack, heap and alignment: more than they take
 
@@ -39,8 +40,8 @@ def compile_layer(
         The input tensor, int8 in the order of its shape; by default `default_input`.
     optimise : str
         Optimisation level of the compiler, `2` or `s`.
-    toolchain : optional
-        The compiler to use, as `kernels.build` names it.
+    toolchain : kernels.build.Toolchain, optional
+        The compiler; by default the one that `kernels.build.find_toolchain` finds.
 
     Returns
     -------
@@ -55,23 +56,21 @@ def compile_layer(
         `output` cannot be written.
     UsageError
         No compiler was found.
+    RvsimError
+        The compiler failed.
     """
     from kernels.build import build_program
 
     _check_memory(spec)
     destination = Path(os.path.realpath(output))
-    try:
-        if destination.exists() and not stat.S_ISREG(destination.stat().st_mode):
-            raise OutputError(f"{output}: expected a file to write, found something that is not a regular file")
-        # Built beside the destination: os.replace is atomic only within one file system.
-        with tempfile.TemporaryDirectory(prefix=".rvsim-", dir=destination.parent) as name:
-            folder = Path(name)
-            sources = write_sources(spec, folder, input_bytes)
-            built = folder / "layer.elf"
-            build_program(sources, built, include=(folder,), optimise=optimise, toolchain=toolchain)
-            os.replace(built, destination)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise OutputError(f"{output}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
+    if destination.exists() and not destination.is_file():
+        raise OutputError(f"{output}: cannot be written: expected a file, found something that is not a regular file")
+    with tempfile.TemporaryDirectory(prefix="rvsim-") as scratch:
+        # Below an include folder, whose name build_program keeps out of the ELF: the same layer gives the same bytes.
+        folder = Path(scratch) / "layer"
+        folder.mkdir()
+        sources = write_sources(spec, folder, input_bytes)
+        build_program(sources, destination, include=(scratch,), optimise=optimise, toolchain=toolchain)
     return Path(output)
 
 
@@ -98,14 +97,20 @@ def read_input(path: str | os.PathLike[str], tensor: TensorSpec) -> bytes:
     import numpy as np
 
     try:
-        # Mapped, so that a header naming a huge shape is checked against the file and not allocated.
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not stat.S_ISREG(os.stat(path).st_mode):  # before opening: a pipe would wait for its writer
+            raise InputFileError(f"{path}: expected a .npy file, found something that is not a regular file")
+        with open(path, "rb") as file:
+            if file.read(len(_NPY_MAGIC)) != _NPY_MAGIC:
+                raise InputFileError(f"{path}: expected a .npy file (numpy.save writes one), found another format")
     except OSError as error:
         raise InputFileError(f"{path}: cannot read the input: {error.strerror or error}") from None
-    except Exception as error:  # numpy parses the header as Python text, which fails in many ways
-        raise InputFileError(f"{path}: not a readable .npy file: {str(error).splitlines()[0]}") from None
-    if not isinstance(array, np.ndarray):
-        raise InputFileError(f"{path}: expected one array in a .npy file, found an archive; use numpy.save")
+    try:
+        # Mapped, so that a header naming a huge shape is checked against the file and not allocated.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # numpy reads the header as Python text, which fails in many ways
+        raise InputFileError(
+            f"{path}: not a readable .npy file: {(str(error) or repr(error)).splitlines()[0]}"
+        ) from None
     if array.dtype != np.int8:
         raise InputFileError(
             f"{path}: expected int8, found {array.dtype}; "
@@ -113,7 +118,7 @@ def read_input(path: str | os.PathLike[str], tensor: TensorSpec) -> bytes:
         )
     if _without_batch(array.shape) != _without_batch(tensor.shape):
         raise InputFileError(f"{path}: expected the shape {list(tensor.shape)}, found {list(array.shape)}")
-    return array.tobytes()
+    return bytes(array.tobytes())
 
 
 def _without_batch(shape: tuple[int, ...]) -> tuple[int, ...]:

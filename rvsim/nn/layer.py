@@ -32,8 +32,8 @@ class TensorSpec:
 class ConvLayerSpec:
     """Everything of the 28-word descriptor but its addresses (docs/architecture.md), and the constant tensors.
 
-    `weights` is int8 in the descriptor's layout; `bias`, `multiplier` and `shift` are int32[output channels], little endian;
-    `bias` may be None.
+    `weights` is int8 in the descriptor's layout; `bias`, `multiplier` and `shift` are int32[output channels], little
+    endian; `bias` may be None.
     """
 
     index: int

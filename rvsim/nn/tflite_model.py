@@ -1,7 +1,7 @@
 """A .tflite file as typed records, checked against hostile bytes.
 
-The `tflite` package supplies the accessors of the flatbuffer schema. The accessors trust the file; this module does not:
-every vector is bounded before it is walked, and whatever the accessors trip over becomes an `InputFileError`.
+The `tflite` package supplies the accessors of the flatbuffer schema. The accessors trust the file; this module does
+not: every vector is bounded before it is walked, and whatever the accessors trip over becomes an `InputFileError`.
 """
 
 from __future__ import annotations
@@ -115,12 +115,12 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         The file cannot be read, or is not a well-formed .tflite model.
     """
     try:
+        status = os.stat(path)  # before opening: a pipe would wait for its writer
+        if not stat.S_ISREG(status.st_mode):
+            raise InputFileError(f"{path}: expected a .tflite file, found something that is not a regular file")
+        if status.st_size > _MAX_FILE_BYTES:
+            raise InputFileError(f"{path}: expected at most {_MAX_FILE_BYTES} bytes, found {status.st_size}")
         with open(path, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise InputFileError(f"{path}: expected a .tflite file, found something that is not a regular file")
-            if status.st_size > _MAX_FILE_BYTES:
-                raise InputFileError(f"{path}: expected at most {_MAX_FILE_BYTES} bytes, found {status.st_size}")
             data = file.read(_MAX_FILE_BYTES)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise InputFileError(f"{path}: cannot read the model: {getattr(error, 'strerror', None) or error}") from None

@@ -1,0 +1,70 @@
+"""`rvsim compile`: the list of operators, the ELF, and every refusal with its exit status."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from rvsim.cli.main import main
+
+
+def test_list(models_dir, capsys):
+    assert main(["compile", str(models_dir / "mlperf_kws_dscnn.tflite"), "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["layer", "operator", "input", "weights", "output", "MACs", "can", "be", "compiled"]
+    assert lines[1].split() == ["0", "CONV_2D", "1x49x10x1", "64x10x4x1", "1x25x5x64", "320,000", "yes"]
+    assert lines[10].split() == ["9", "AVERAGE_POOL_2D", "1x25x5x64", "-", "1x1x1x64", "-", "no"]
+    assert len(lines) == 14
+
+
+def test_layer(models_dir, tmp_path, capsys):
+    elf, npy = tmp_path / "layer.elf", tmp_path / "x.npy"
+    np.save(npy, np.load(models_dir / "mlperf_kws_dscnn.io.npz")["x0"][0])
+    model = str(models_dir / "mlperf_kws_dscnn.tflite")
+    assert main(["compile", model, "--layer", "0", "-o", str(elf), "--input", str(npy), "--optimise", "s"]) == 0
+    out = capsys.readouterr().out
+    for text in (f"{elf}: layer 0 CONV_2D", "1x49x10x1", "1x25x5x64", "weights  2,560 bytes, kernel 10x4", "320,000"):
+        assert text in out
+    assert elf.read_bytes()[:4] == b"\x7fELF"
+    assert main(["run", str(elf)]) == 0
+    assert capsys.readouterr().out.startswith("layer 0 CONV_2D: checksum 0x")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (
+            ["-o", "x.elf"],
+            2,
+            "whole networks are not supported yet: choose one layer with --layer N (--list shows them)",
+        ),
+        (["--layer", "0"], 2, "no file to write: name the ELF with -o"),
+        (
+            ["--layer", "9", "-o", "x.elf"],
+            2,
+            "layer 9, AVERAGE_POOL_2D, cannot be compiled. Layers that can be compiled: 0, 1,",
+        ),
+        (["--layer", "13", "-o", "x.elf"], 2, "no layer 13; its 13 operators are counted from 0"),
+        (["--layer", "-1", "-o", "x.elf"], 2, "no layer -1; its 13 operators are counted from 0"),
+        (["--layer", "0", "-o", "MODEL"], 2, "is the model itself: name another file with -o"),
+        (["--layer", "0", "-o", "absent/x.elf"], 73, "absent/x.elf: cannot be written: No such file or directory"),
+        (["--layer", "0", "-o", "x.elf", "--input", "x.npy"], 65, "x.npy: cannot read the input: No such file"),
+        (["--layer", "0", "-o", "x.elf", "--optimise", "9"], 2, "invalid choice: '9'"),
+    ],
+)
+def test_refused(models_dir, tmp_path, monkeypatch, capsys, arguments, status, message):
+    monkeypatch.chdir(tmp_path)
+    model = str(models_dir / "mlperf_kws_dscnn.tflite")
+    assert main(["compile", model, *(model if a == "MODEL" else a for a in arguments)]) == status
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.out == ""
+    assert os.listdir(tmp_path) == []
+
+
+def test_no_model(tmp_path, capsys):
+    (tmp_path / "m.tflite").write_bytes(b"not a model")
+    assert main(["compile", str(tmp_path / "m.tflite"), "--list"]) == 65
+    assert "m.tflite: not a well-formed .tflite model: expected the identifier b'TFL3'" in capsys.readouterr().err
