@@ -2,16 +2,19 @@
 
 Built by a RISC-V GCC, as most guests in the field are, and linked at 0x10000, where user-mode emulators take them. They
 use nothing of the kernels, so that a bench stays the same program while the kernels change.
+`python -m kernels.bench_build` builds them again.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from kernels.build import ROOT, Toolchain, _run, find_toolchain
+from kernels.build import ROOT, Toolchain, find_toolchain, run_tool
+from rvsim.errors import RvsimError, UsageError
 
 BENCH_GCC_VERSION = "12.2.0"
 """The GCC that the committed ELFs are built with."""
@@ -79,9 +82,9 @@ def build_bench(folder: Path | None = None, toolchain: Toolchain | None = None) 
             # Objects with names of ours: GCC's own are random, and the symbol table would hold them.
             for source in (bench / "crt_user.S", bench / "rt.c", bench / guest.source):
                 objects.append(os.fspath(scratch / f"{source.stem}.o"))
-                _run([gcc, *_COMPILE_FLAGS, *define, "-c", os.fspath(source), "-o", objects[-1]], failure)
+                run_tool([gcc, *_COMPILE_FLAGS, *define, "-c", os.fspath(source), "-o", objects[-1]], failure)
             script = os.fspath(bench / "link_user.ld")
-            _run([gcc, *_LINK_FLAGS, "-T", script, *objects, "-lgcc", "-o", os.fspath(elf)], failure)
+            run_tool([gcc, *_LINK_FLAGS, "-T", script, *objects, "-lgcc", "-o", os.fspath(elf)], failure)
             os.replace(elf, place / elf.name)
             built.append(place / elf.name)
     return built
@@ -100,5 +103,26 @@ def host_checksum(guest: Bench, folder: Path, compiler: str = "cc") -> int:
     """
     program = folder / guest.name
     sources = [os.fspath(ROOT / "bench" / name) for name in (guest.source, "rt.c")]
-    _run([compiler, "-O2", "-fwrapv", "-DHOST", f"-DREPS={guest.repetitions}", *sources, "-o", os.fspath(program)])
-    return int(_run([os.fspath(program)]).strip().rstrip("u"), 16)
+    run_tool([compiler, "-O2", "-fwrapv", "-DHOST", f"-DREPS={guest.repetitions}", *sources, "-o", os.fspath(program)])
+    return int(run_tool([os.fspath(program)]).strip().rstrip("u"), 16)
+
+
+def main() -> int:
+    """Rebuild kernels/bench/*.elf."""
+    try:
+        toolchain = find_toolchain("gcc")
+        if toolchain.version != BENCH_GCC_VERSION:
+            raise UsageError(
+                f"the committed bench guests are built with GCC {BENCH_GCC_VERSION}, found {toolchain.version}; "
+                "install that version"
+            )
+        for path in build_bench(toolchain=toolchain):
+            print(f"{path.relative_to(ROOT)}: {path.stat().st_size} bytes")
+    except RvsimError as error:
+        print(f"kernels.bench_build: {error}", file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -137,11 +137,11 @@ def _find_gcc() -> Toolchain | None:
     flags = (*machine, "-fno-pic", "-fno-stack-protector", "-fno-tree-loop-distribute-patterns")
     return Toolchain(
         name=gcc,
-        version=_run([gcc, "-dumpfullversion", "-dumpversion"]).strip(),
+        version=run_tool([gcc, "-dumpfullversion", "-dumpversion"]).strip(),
         compile_command=(gcc, *flags),
         link_command=(gcc, *machine, "-nostdlib", *(f"-Wl,{flag}" for flag in _LINK_FLAGS)),
         link_libraries=("-lgcc",),
-        prefixes=(f"{_run([gcc, '-print-file-name=include']).strip()}=include",),
+        prefixes=(f"{run_tool([gcc, '-print-file-name=include']).strip()}=include",),
     )
 
 
@@ -224,8 +224,8 @@ def kernel_objects(
     """Compile the start-up code and the kernels, or find them compiled in the user's cache folder.
 
     The folder is `$RVSIM_CACHE`, else the platform's cache folder for `rvsim`. Its entries are keyed by the sources,
-    the options and the compiler's version, so that none is ever wrong. Where it cannot be written, the objects last until
-    the process ends.
+    the options and the compiler's version, so that none is ever wrong. Where it cannot be written, the objects last
+    until the process ends.
 
     Returns
     -------
@@ -301,7 +301,7 @@ def _compile(
         # Not -ffile-prefix-map, which stands for these two: GCC does not hand it to its assembler.
         command += [f"-f{kind}-prefix-map={prefix}" for kind in ("debug", "macro") for prefix in prefixes]
         command += [f"-I{place}" for place in (source.parent, *include, INCLUDE)]
-        _run([*command, "-c", str(source), "-o", str(object_)], f"cannot compile {source.name}", folder)
+        run_tool([*command, "-c", str(source), "-o", str(object_)], f"cannot compile {source.name}", folder)
         objects.append(object_)
     return objects
 
@@ -313,10 +313,25 @@ def _link(
     if toolchain.name != "zig":
         define = [f"-Wl,{option}" for option in define]
     command = [*toolchain.link_command, *define, "-T", str(LINK_SCRIPT), *(os.fspath(path) for path in objects)]
-    _run([*command, *toolchain.link_libraries, "-o", str(output)], "cannot link the program")
+    run_tool([*command, *toolchain.link_libraries, "-o", str(output)], "cannot link the program")
 
 
-def _run(command: Sequence[str], failure: str = "the compiler does not run", folder: Path | None = None) -> str:
+def run_tool(command: Sequence[str], failure: str = "the compiler does not run", folder: Path | None = None) -> str:
+    """Run a compiler or what it built, and give its standard output.
+
+    Parameters
+    ----------
+    command : sequence of str
+    failure : str
+        What could not be done, for the message.
+    folder : Path, optional
+        Working folder.
+
+    Raises
+    ------
+    RvsimError
+        It cannot be started or fails; the message is its first error.
+    """
     environment = {**os.environ, "LC_ALL": "C"}
     if "ziglang" in command:
         environment["ZIG_GLOBAL_CACHE_DIR"] = environment["ZIG_LOCAL_CACHE_DIR"] = str(_cache_folder() / "zig")
@@ -354,9 +369,7 @@ def build_examples(folder: Path | None = None, toolchain: Toolchain | None = Non
 
 
 def main() -> int:
-    """Rebuild kernels/examples/*.elf and kernels/bench/*.elf."""
-    from kernels.bench_build import build_bench
-
+    """Rebuild kernels/examples/*.elf."""
     try:
         toolchain = find_toolchain("zig")
         if toolchain.version != EXAMPLES_ZIG_VERSION:
@@ -364,7 +377,7 @@ def main() -> int:
                 f"the committed examples are built with ziglang {EXAMPLES_ZIG_VERSION}, found {toolchain.version}; "
                 f"install it with: pip install ziglang=={EXAMPLES_ZIG_VERSION}"
             )
-        for path in [*build_examples(toolchain=toolchain), *build_bench()]:
+        for path in build_examples(toolchain=toolchain):
             print(f"{path.relative_to(ROOT)}: {path.stat().st_size} bytes")
     except RvsimError as error:
         print(f"kernels.build: {error}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -98,8 +99,6 @@ def test_example_layout(elf: Path) -> None:
 
 @pytest.mark.parametrize("elf", sorted(ROOT.glob("examples/*_int8.elf")), ids=lambda path: path.name)
 def test_io_section_names_the_tensors(elf: Path) -> None:
-    import json
-
     with elf.open("rb") as file:
         program = ELFFile(file)
         section = program.get_section_by_name(".rvsim.io")

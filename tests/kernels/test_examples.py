@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from elftools.elf.elffile import ELFFile
 from layer_reference import Layer, run
 
 import kernels
@@ -82,6 +84,14 @@ def test_golden_constant_is_the_reference_checksum(name: str) -> None:
     assert clipped < 0.6, "an example that saturates everywhere would prove little"
     found = re.search(r"#define GOLDEN 0x([0-9a-f]{8})u", (SOURCES / f"{name}.c").read_text())
     assert found and int(found[1], 16) == checksum(output)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_io_section_has_the_zero_points_of_the_layer(name: str) -> None:
+    layer = LAYERS[name]()
+    with kernels.example(name).open("rb") as file:
+        io = json.loads(ELFFile(file).get_section_by_name(".rvsim.io").data())
+    assert (io["input"]["zero_point"], io["output"]["zero_point"]) == (-layer.input_offset, layer.output_offset)
 
 
 @pytest.mark.peer("qemu-riscv32")

@@ -149,6 +149,13 @@ def test_requantise_equals_the_reference(guest: Callable[[str], Guest], triples:
     assert found == [multiply_by_quantized_multiplier(*triple) for triple in triples]
 
 
+def test_requantise_rounds_ties_away_from_zero(guest: Callable[[str], Guest]) -> None:
+    triples = [(value, 2**30, shift) for value in range(-130, 131) for shift in range(-6, 3)]
+    answer = guest("requantise_stdin")(b"".join(struct.pack("<3i", *triple) for triple in triples))
+    found = [value for (value,) in struct.iter_unpack("<i", answer)]
+    assert found == [multiply_by_quantized_multiplier(*triple) for triple in triples]
+
+
 # (fields that are changed, status), for a depthwise layer of 5x5x2, 3x3 SAME.
 REFUSED = [
     ({"magic": 0}, 1),
