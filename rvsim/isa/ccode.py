@@ -9,6 +9,7 @@ The generated header defines, for `rvsim/machine/hart.h`:
     DECODE_BODY     fills a `struct decoded` from a word and its pc
     HANDLERS        the handlers' code, for the body of `hart_run`
     HANDLER_LABELS  their labels, in order; HANDLER_ENDS, whether each ends a basic block
+    HANDLER_PAIRS   which two handlers in a row have one for both, to save a dispatch; PAIR_LABELS, those
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from rvsim.isa.ir import Field, Instruction, Isa, Op, type_range
 # Slots of a predecoded instruction (struct insn in hart.h).
 REGISTER_SLOTS = 4
 CONSTANT_SLOTS = 2
+# Instructions that come in pairs often: all of the first kind before all of either kind are fused.
+FUSED = ("addi", "add", "sub", "slli", "srli", "srai", "andi", "and", "xor", "or", "lui", "c.li", "c.mv", "lw", "lb", "lbu", "lh", "sw", "sb", "mul")
+FUSED_LAST = ("beq", "bne", "blt", "bge", "bltu", "bgeu", "c.beqz", "c.bnez", "jal", "c.j")
 # Extern functions that only record something; all others end a basic block.
 INLINE_CALLS = frozenset({"set_tval"})
 
@@ -200,6 +204,8 @@ class Handler:
         self.registers: list[int] = []
         self._roles: list[tuple[int, str]] = []  # reads and writes have slots of their own: c.addi is addi with rd = rs1
         self.constants: list[int] = []
+        # The second slot of a load or store holds its window.
+        self.room = CONSTANT_SLOTS - any(op.code in ("load", "store") and op.attr[0] == "MEM" for op in walk(variant.body))
         self.lines: list[str] = []
         self.ends = ends_block(variant.body)
         self.targets: list[int] = [op.args[0] for op in walk(variant.body) if op.code == "setpc"]
@@ -208,10 +214,9 @@ class Handler:
         self._ops(variant.body, 1)
 
     def _register(self, temp: int, role: str) -> str:
-        low, high = self.e.ranges[temp]
-        if low == high:
-            return f"x[{low}]"
-        if (temp, role) not in self._roles:
+        if self.e.ranges[temp] == (0, 0):
+            return "x[0]"
+        if (temp, role) not in self._roles:  # fixed registers (c.lwsp: sp) take a slot too, which makes it one handler with lw
             if temp not in self.static or len(self.registers) == REGISTER_SLOTS:
                 raise GenerationError(f"{self.instruction.name}: register numbers come from fields, at most {REGISTER_SLOTS}")
             self.registers.append(temp)
@@ -223,8 +228,8 @@ class Handler:
         if low == high or temp not in self.static:
             return self.e.name(temp)
         if temp not in self.constants:
-            if len(self.constants) == CONSTANT_SLOTS or container((low, high)) not in ("uint32_t", "int32_t"):
-                raise GenerationError(f"{self.instruction.name}: at most {CONSTANT_SLOTS} constants of 32 bits")
+            if len(self.constants) == self.room or container((low, high)) not in ("uint32_t", "int32_t"):
+                raise GenerationError(f"{self.instruction.name}: at most {self.room} constants of 32 bits")
             self.constants.append(temp)
         return f"({container((low, high))})in->k[{self.constants.index(temp)}]"
 
@@ -427,6 +432,13 @@ def generate_header(isa: Isa) -> str:
     out.append(f"#define INSTRUCTION_COUNT {len(isa.instructions)}")
     out.append("#define HANDLER_LABELS " + ", ".join(f"&&handler_{n}" for n in range(len(texts))))
     out.append("#define HANDLER_ENDS " + ", ".join(str(int(e)) for e in ends))
+    first, last = ([n for n, m in names.items() if set(m) & set(which) and m[0] != "nop"] for which in (FUSED, FUSED_LAST))
+    plain = [text for text, n in texts.items() if text.strip() == "NEXT;"]
+    first = [n for n in first if n not in [texts[t] for t in plain] and not ends[n]]
+    pairs = [(a, b) for a in first for b in [*first, *(n for n in last if ends[n])]]
+    out.append(f"#define PAIR_COUNT {len(pairs)}")
+    out.append("#define PAIR_LABELS " + ", ".join(f"&&pair_{a}_{b}" for a, b in pairs))
+    out.append("#define HANDLER_PAIRS " + ", ".join(f"[{a}][{b}] = {n}" for n, (a, b) in enumerate(pairs, 1)))
     out += ["", "#ifdef DECODE_BODY", "static int decode(uint32_t w, uint32_t pc, struct decoded *d)", "{"]
     for size in (4, 2):
         out.append(f"    {'if ((w & 3) == 3)' if size == 4 else 'else'} {{")
@@ -451,5 +463,9 @@ def generate_header(isa: Isa) -> str:
         # LEAVE labels are local to a handler; the macro pastes its number.
         body = text.replace("LEAVE_LABEL(", f"LEAVE_LABEL({index}, ").replace("LEAVE(", f"LEAVE({index}, ")
         out.append(f"handler_{index}: {{ /* {', '.join(dict.fromkeys(names[index]))} */\n{body}\n}}")
+    bodies = {index: text for text, index in texts.items()}
+    for a, b in pairs:
+        head = bodies[a].rsplit("NEXT;", 1)[0].rstrip()
+        out.append(f"pair_{a}_{b}: {{\n{head}\n    in++; }} {{\n{bodies[b]}\n}}")
     out += ["#endif", ""]
     return "\n".join(out)

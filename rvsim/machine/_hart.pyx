@@ -22,10 +22,10 @@ cdef extern from "hart.h":
         uint8_t r[4]
         uint32_t k[2]
     struct insn:
-        int32_t handler
+        const void *handler
         uint8_t r[4]
         uint32_t k[2]
-        uint32_t low, units
+        uint32_t units
         uint8_t *host
     struct meta:
         uint32_t word
@@ -60,7 +60,9 @@ cdef extern from "hart.h":
     int JUMP_CACHE, NO_INSTRUCTION, DIVIDE_BUCKETS
     int HANDLER_END, HANDLER_ILLEGAL, HANDLER_FETCH_FAULT, HANDLER_CUSTOM, HANDLER_CUSTOM_END
     int INSTRUCTION_COUNT
-    int32_t *handler_distance
+    const void **handler_address
+    const void **pair_address
+    int pair_of(int, int) nogil
     uint8_t *handler_ends
     int decode(uint32_t, uint32_t, decoded *) nogil
     int hart_run(hart *, block *) nogil
@@ -368,6 +370,7 @@ cdef class Hart:
         """Predecode the basic block at `pc`, at most `limit` instructions of it."""
         cdef insn code[BLOCK_LIMIT + 1]
         cdef meta details[BLOCK_LIMIT]
+        cdef int which[BLOCK_LIMIT]
         cdef decoded d
         cdef uint32_t n = 0, word, at = pc, room
         cdef Region *r
@@ -377,6 +380,7 @@ cdef class Hart:
         memset(code, 0, sizeof(code))
         memset(details, 0, sizeof(details))
         while n < limit and not ends:
+            which[n] = -1
             r = self.region(at)
             room = r.last - at + 1 if r != NULL and r.permissions & EXECUTE else 0
             if room == 1 or (room == 0 and n):
@@ -397,7 +401,7 @@ cdef class Hart:
             details[n].interval = -1
             details[n].instruction = NO_INSTRUCTION
             if room == 0:
-                code[n].handler = handler_distance[HANDLER_FETCH_FAULT]
+                code[n].handler = handler_address[HANDLER_FETCH_FAULT]
                 # mtval: the part of the instruction that could not be fetched.
                 code[n].k[0] = at if r == NULL or not r.permissions & EXECUTE else r.last + 1
                 n += 1
@@ -407,14 +411,15 @@ cdef class Hart:
             custom = self.find_custom(word) if self.custom else -1
             if custom >= 0:
                 mask, match, size, custom_ends, cost = self.custom[custom]
-                code[n].handler = handler_distance[HANDLER_CUSTOM_END if custom_ends else HANDLER_CUSTOM]
+                code[n].handler = handler_address[HANDLER_CUSTOM_END if custom_ends else HANDLER_CUSTOM]
                 code[n].k[0] = custom
                 details[n].instruction = self.kind_count + custom
                 details[n].cost = cost
                 ends = custom_ends
                 at += size
             elif decode(word, at, &d):
-                code[n].handler = handler_distance[d.handler]
+                which[n] = d.handler
+                code[n].handler = handler_address[d.handler]
                 memcpy(code[n].r, d.r, 4)
                 memcpy(code[n].k, d.k, 8)
                 details[n].instruction = d.instruction
@@ -428,11 +433,12 @@ cdef class Hart:
                 ends = handler_ends[d.handler]
                 at += d.size
             else:
-                code[n].handler = handler_distance[HANDLER_ILLEGAL]
+                code[n].handler = handler_address[HANDLER_ILLEGAL]
                 ends = True
                 at += 4 if word & 3 == 3 else 2
             n += 1
-        code[n].handler = handler_distance[HANDLER_END]
+        code[n].handler = handler_address[HANDLER_END]
+        fuse(code, which, n)
         b = <block *>PyMem_Calloc(1, sizeof(block))
         if b == NULL:
             raise MemoryError
@@ -690,7 +696,7 @@ cdef class Hart:
         low = (low + unit) & ~unit
         if low > last or last - low < unit or address & unit or address < low or address - low + unit > last - low:
             return 0
-        e.low = low
+        e.k[1] = low
         e.units = <uint32_t>((<uint64_t>(last - low) + 1) // size)
         e.host = r.data + (low - r.base)
         m.interval = n
@@ -988,6 +994,18 @@ cdef class Hart:
         for i in range(self.block_count):
             total += self.blocks[i].misaligned
         return total
+
+
+cdef void fuse(insn *code, int *which, uint32_t n) noexcept nogil:
+    """Let one handler do two instructions where the generated code has one for both; traps still tell them apart."""
+    cdef uint32_t i = 0
+    cdef int pair
+    while i + 1 < n:
+        pair = pair_of(which[i], which[i + 1]) if which[i] >= 0 and which[i + 1] >= 0 else 0
+        if pair:
+            code[i].handler = pair_address[pair - 1]
+            i += 1
+        i += 1
 
 
 cdef void free_block(block *b, Hart hart_) noexcept:

@@ -15,11 +15,11 @@ struct decoded { /* what the generated decoder finds out */
 };
 
 struct insn { /* one predecoded instruction: 32 bytes, two in a cache line */
-    int32_t handler;    /* distance of its code from the first handler */
-    uint8_t r[4];       /* register numbers */
-    uint32_t k[2];      /* immediates, targets, links: what the handler takes */
-    uint32_t low, units; /* window of a load or store: an aligned address and how many aligned units follow it */
-    uint8_t *host;      /* host memory of `low`; for divisions the histogram of operands */
+    const void *handler; /* address of its code */
+    uint8_t r[4];        /* register numbers */
+    uint32_t k[2];       /* immediates, targets, links: what the handler takes; of a load or store, k[1] is its window's aligned address */
+    uint32_t units;      /* how many aligned units the window has */
+    uint8_t *host;       /* host memory of the window; for divisions the histogram of operands */
 };
 
 struct meta { /* the cold half of an instruction */
@@ -78,8 +78,13 @@ struct hart {
 
 /* Handlers that belong to no instruction of the description. */
 enum { HANDLER_END = HANDLER_COUNT, HANDLER_ILLEGAL, HANDLER_FETCH_FAULT, HANDLER_CUSTOM, HANDLER_CUSTOM_END, HANDLERS_ALL };
-static int32_t handler_distance[HANDLERS_ALL];
+static const void *handler_address[HANDLERS_ALL];
+static const void *pair_address[PAIR_COUNT];
+/* Handlers of two instructions in a row: [first][second] is 1 + the number of their pair. */
+static const uint16_t handler_pairs[HANDLER_COUNT][HANDLER_COUNT] = {HANDLER_PAIRS};
 static const uint8_t handler_ends[HANDLER_COUNT] = {HANDLER_ENDS};
+
+static inline int pair_of(int first, int second) { return handler_pairs[first][second]; }
 
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
@@ -98,7 +103,7 @@ static inline void record_divide(struct insn *in, uint32_t dividend, uint32_t di
 
 #define LOAD(bits, address, value)                                                              \
     do {                                                                                        \
-        uint32_t a_ = (uint32_t)(address), d_ = a_ - in->low;                                   \
+        uint32_t a_ = (uint32_t)(address), d_ = a_ - in->k[1];                                   \
         if (UNLIKELY(DISTANCE_##bits(d_) >= in->units)) {                                       \
             uint32_t v_ = 0;                                                                    \
             h->fuel = fuel;                                                                     \
@@ -109,7 +114,7 @@ static inline void record_divide(struct insn *in, uint32_t dividend, uint32_t di
     } while (0)
 #define STORE(bits, address, value)                                                             \
     do {                                                                                        \
-        uint32_t a_ = (uint32_t)(address), d_ = a_ - in->low;                                   \
+        uint32_t a_ = (uint32_t)(address), d_ = a_ - in->k[1];                                   \
         uint##bits##_t v_ = (value);                                                            \
         if (UNLIKELY(DISTANCE_##bits(d_) >= in->units)) {                                       \
             h->fuel = fuel;                                                                     \
@@ -137,7 +142,7 @@ static inline void record_divide(struct insn *in, uint32_t dividend, uint32_t di
 #define LEAVE_LABEL(handler, label) leave_##handler##_##label:
 #define SETPC(value) (taken = 1, npc = (value))
 
-#define DISPATCH goto *(void *)(base + in->handler)
+#define DISPATCH goto *in->handler
 #define NEXT do { in++; DISPATCH; } while (0)
 #define ENTER(block_)                                                                           \
     do {                                                                                        \
@@ -169,13 +174,14 @@ static inline void record_divide(struct insn *in, uint32_t dividend, uint32_t di
         FALL_THROUGH;                                                                           \
     } while (0)
 
-/* Run from block b until something needs the machine. With h == NULL: fill handler_distance. */
+/* Run from block b until something needs the machine. With h == NULL: fill handler_address and pair_address. */
 static int hart_run(struct hart *h, struct block *b)
 {
     static const void *const labels[] = {HANDLER_LABELS, &&end, &&illegal, &&fetch_fault, &&custom, &&custom_end};
-    char *const base = (char *)&&handler_0;
+    static const void *const pairs[] = {PAIR_LABELS};
     if (!h) {
-        for (int i = 0; i < HANDLERS_ALL; i++) handler_distance[i] = (int32_t)((char *)labels[i] - base);
+        memcpy(handler_address, labels, sizeof labels);
+        memcpy(pair_address, pairs, sizeof pairs);
         return 0;
     }
     uint32_t *const x = h->x;
