@@ -24,6 +24,14 @@ MAX_WIDTH = 1 << 16
 MAX_ELEMENTS = 1 << 20
 
 
+def display_name(path: Path) -> str:
+    """A file's name for messages: bundled ones by their place in the package, others as they were given."""
+    try:
+        return path.resolve().relative_to(DESCRIPTIONS.resolve().parents[2]).as_posix() if path.is_absolute() else str(path)
+    except ValueError:
+        return str(path)
+
+
 class SetDeclaration(NamedTuple):
     """An `InstructionSet` or `Core` as written."""
 
@@ -75,7 +83,7 @@ class Unit:
         self._seen: set[Path] = set()
         self._missing: list[str] = []
         if path is not None:
-            source = self._load(path, str(path))
+            source = self._load(path, display_name(path))
             self.declared = [d for d in (*self.sets.values(), *self.cores.values()) if d.source is source]
 
     def _load(self, path: Path, name: str) -> Source:
@@ -97,7 +105,7 @@ class Unit:
         for candidate in candidates:
             if candidate.is_file():
                 if candidate.resolve() not in self._seen:
-                    self._load(candidate, str(candidate))
+                    self._load(candidate, display_name(candidate))
                 return
         self._missing.append(target)
         line, column = node.meta.line, node.meta.column
@@ -130,7 +138,7 @@ class Unit:
         for candidate in (name, ALIASES.get(name, name)):
             path = DESCRIPTIONS / f"{candidate}.core_desc"
             if path.is_file() and path.resolve() not in self._seen:
-                self._load(path, str(path))
+                self._load(path, display_name(path))
                 if candidate in self.sets:
                     return self.sets[candidate]
         known = ", ".join(sorted(self.sets)) or "none"
