@@ -16,15 +16,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="isa_command", metavar="COMMAND", required=True)
     check = commands.add_parser("check", help="parse a description, check types, encodings and overlaps")
     check.add_argument("files", nargs="+", metavar="FILE", help="a .core_desc file")
-    check.add_argument("--xlen", type=int, choices=(32, 64), default=32, help="width for sets that no core in the file fixes (default: 32)")
-    check.add_argument("--include", action="append", default=[], metavar="DIR", help="where imports are looked up besides the file's folder")
-    check.add_argument("--lenient", action="store_true", help="warn about conversions that lose values instead of refusing them")
+    check.add_argument(
+        "--xlen",
+        type=int,
+        choices=(32, 64),
+        default=32,
+        help="width for sets that no core in the file fixes (default: 32)",
+    )
+    check.add_argument(
+        "--include",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="where imports are looked up besides the file's folder",
+    )
+    check.add_argument(
+        "--lenient", action="store_true", help="warn about conversions that lose values instead of refusing them"
+    )
     check.add_argument("--quiet", action="store_true", help="no warnings")
     listing = commands.add_parser("list", help="list instructions")
     show = commands.add_parser("show", help="show one instruction: encoding, assembly, behaviour")
     show.add_argument("mnemonic", metavar="MNEMONIC", help="such as addi or c.addi")
     for parser_ in (listing, show):
-        parser_.add_argument("--isa-ext", action="append", default=[], metavar="FILE", help="a CoreDSL file whose instructions are added")
+        parser_.add_argument(
+            "--isa-ext", action="append", default=[], metavar="FILE", help="a CoreDSL file whose instructions are added"
+        )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -77,7 +93,10 @@ def _show(args: argparse.Namespace) -> int:
     found = [i for i in instructions if i.mnemonic == wanted or i.name.lower() == wanted]
     if not found:
         near = difflib.get_close_matches(wanted, [i.mnemonic for i in instructions], 3)
-        raise UsageError(f"no instruction {args.mnemonic!r} in RV32IMC" + (f"; did you mean {' or '.join(near)}?" if near else "; see rvsim isa list"))
+        raise UsageError(
+            f"no instruction {args.mnemonic!r} in RV32IMC"
+            + (f"; did you mean {' or '.join(near)}?" if near else "; see rvsim isa list")
+        )
     from rvsim.isa.ccode import instruction_class
 
     for number, instruction in enumerate(found):
@@ -86,15 +105,25 @@ def _show(args: argparse.Namespace) -> int:
         print(f"{instruction.mnemonic} {instruction.operands}".rstrip())
         print(f"  set        {instruction.set} ({instruction.where})")
         print(f"  encoding   {encoding_text(instruction)}")
-        print(f"  mask       {instruction.mask:#0{2 + 2 * instruction.size}x}, match {instruction.match:#0{2 + 2 * instruction.size}x}")
+        print(
+            f"  mask       {instruction.mask:#0{2 + 2 * instruction.size}x}, match {instruction.match:#0{2 + 2 * instruction.size}x}"
+        )
         for field in instruction.fields:
             bits = ", ".join(f"{field.name}[{t + n - 1}:{t}] at {p + n - 1}:{p}" for p, t, n in field.slices)
             print(f"  field      {bits}")
         print(f"  class      {instruction_class(instruction)}")
         for note in instruction.notes:
             print(f"  note       {note}")
-        print("  predecoded " + "\n             ".join(op_lines(instruction.static)) if instruction.static else "  predecoded nothing")
-        print("  executed   " + "\n             ".join(op_lines(instruction.body)) if instruction.body else "  executed   nothing")
+        print(
+            "  predecoded " + "\n             ".join(op_lines(instruction.static))
+            if instruction.static
+            else "  predecoded nothing"
+        )
+        print(
+            "  executed   " + "\n             ".join(op_lines(instruction.body))
+            if instruction.body
+            else "  executed   nothing"
+        )
     return 0
 
 
@@ -123,7 +152,13 @@ def op_lines(ops: list, depth: int = 0) -> list[str]:
     lines = []
     for op in ops:
         arguments = ", ".join(f"v{a}" for a in op.args)
-        attribute = "" if op.attr is None else f" [{', '.join(map(str, op.attr))}]" if isinstance(op.attr, list) else f" {op.attr}"
+        attribute = (
+            ""
+            if op.attr is None
+            else f" [{', '.join(map(str, op.attr))}]"
+            if isinstance(op.attr, list)
+            else f" {op.attr}"
+        )
         result = f"v{op.result} = " if op.result >= 0 else ""
         lines.append(f"{'  ' * depth}{result}{op.code}{attribute} {arguments}".rstrip())
         for number, body in enumerate(op.bodies):

@@ -6,6 +6,8 @@ of two 32-bit operands is known to need 64 bits.
 
 from __future__ import annotations
 
+from typing import Any
+
 from rvsim.isa import ir
 from rvsim.isa.ir import Op
 
@@ -15,6 +17,11 @@ MAX_OPS = 200_000
 
 class TooLarge(Exception):
     """A behaviour makes more than `MAX_OPS` operations."""
+
+
+def _type(attr: Any) -> tuple[int, bool]:
+    width, signed = attr
+    return width, signed
 
 
 def apply(code: str, attr: object, x: list[int]) -> int:
@@ -41,13 +48,13 @@ def apply(code: str, attr: object, x: list[int]) -> int:
         case "xor":
             return x[0] ^ x[1]
         case "shl":
-            width, signed = attr  # type: ignore[misc]
+            width, signed = _type(attr)
             return ir.wrap(x[0] << x[1], width, signed) if 0 <= x[1] < width else 0
         case "shr":
             # Python refuses negative amounts and would keep huge ones; both leave only the sign.
             return x[0] >> x[1] if x[1] >= 0 else (-1 if x[0] < 0 else 0)
         case "wrap":
-            width, signed = attr  # type: ignore[misc]
+            width, signed = _type(attr)
             return ir.wrap(x[0], width, signed)
         case "eq":
             return int(x[0] == x[1])
@@ -101,7 +108,7 @@ def range_of(code: str, attr: object, x: list[Range]) -> Range:
                 return 0, (1 << max(x[0][1].bit_length(), x[1][1].bit_length())) - 1
             return ir.type_range(max(_bits(x[0]), _bits(x[1])), True)
         case "shl" | "wrap":
-            width, signed = attr  # type: ignore[misc]
+            width, signed = _type(attr)
             low, high = ir.type_range(width, signed)
             if code == "shl" and x[1][0] == x[1][1] and 0 <= x[1][0] < width:
                 shifted = x[0][0] << x[1][0], x[0][1] << x[1][0]
@@ -224,7 +231,7 @@ class Builder:
         if op is None:
             return False
         if op.code == "const":
-            return op.attr % of == 0
+            return self.ranges[temp][0] % of == 0
         if op.code == "pc":
             return of == 2
         if op.code in ("add", "sub"):
@@ -270,7 +277,12 @@ class Builder:
         positive = True
         if self.ranges[condition] not in ((0, 1), (0, 0), (1, 1)):
             condition, positive = self.pure("eq", condition, self.const(0)), False
-        while (op := self._definitions[condition]) and op.code == "eq" and self.value(op.args[1]) == 0 and self.ranges[op.args[0]] == (0, 1):
+        while (
+            (op := self._definitions[condition])
+            and op.code == "eq"
+            and self.value(op.args[1]) == 0
+            and self.ranges[op.args[0]] == (0, 1)
+        ):
             condition, positive = op.args[0], not positive
         return condition, positive
 

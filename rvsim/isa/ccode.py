@@ -23,7 +23,28 @@ from rvsim.isa.ir import Field, Instruction, Isa, Op, type_range
 REGISTER_SLOTS = 4
 CONSTANT_SLOTS = 2
 # Instructions that come in pairs often: all of the first kind before all of either kind are fused.
-FUSED = ("addi", "add", "sub", "slli", "srli", "srai", "andi", "and", "xor", "or", "lui", "c.li", "c.mv", "lw", "lb", "lbu", "lh", "sw", "sb", "mul")
+FUSED = (
+    "addi",
+    "add",
+    "sub",
+    "slli",
+    "srli",
+    "srai",
+    "andi",
+    "and",
+    "xor",
+    "or",
+    "lui",
+    "c.li",
+    "c.mv",
+    "lw",
+    "lb",
+    "lbu",
+    "lh",
+    "sw",
+    "sb",
+    "mul",
+)
 FUSED_LAST = ("beq", "bne", "blt", "bge", "bltu", "bgeu", "c.beqz", "c.bnez", "jal", "c.j")
 # Extern functions that only record something; all others end a basic block.
 INLINE_CALLS = frozenset({"set_tval"})
@@ -41,10 +62,21 @@ class Variant(NamedTuple):
 
 
 # ------------------------------------------------------------ C types and expressions
-_CONTAINERS = [("uint32_t", 0, 2**32 - 1), ("int32_t", -(2**31), 2**31 - 1), ("uint64_t", 0, 2**64 - 1), ("int64_t", -(2**63), 2**63 - 1),
-               ("__int128", -(2**127), 2**127 - 1)]  # fmt: skip
+_CONTAINERS = [
+    ("uint32_t", 0, 2**32 - 1),
+    ("int32_t", -(2**31), 2**31 - 1),
+    ("uint64_t", 0, 2**64 - 1),
+    ("int64_t", -(2**63), 2**63 - 1),
+    ("__int128", -(2**127), 2**127 - 1),
+]
 _BITS = {"uint32_t": 32, "int32_t": 32, "uint64_t": 64, "int64_t": 64, "__int128": 128}
-_UNSIGNED = {"uint32_t": "uint32_t", "int32_t": "uint32_t", "uint64_t": "uint64_t", "int64_t": "uint64_t", "__int128": "unsigned __int128"}
+_UNSIGNED = {
+    "uint32_t": "uint32_t",
+    "int32_t": "uint32_t",
+    "uint64_t": "uint64_t",
+    "int64_t": "uint64_t",
+    "__int128": "unsigned __int128",
+}
 
 
 def container(*ranges: Range) -> str:
@@ -100,23 +132,27 @@ class Expressions:
                 a, b = f"({common})({x[0]})", f"({common})({x[1]})"
                 safe = self.ranges[op.args[1]][0] > 0 or self.ranges[op.args[1]][1] < 0
                 symbol, otherwise = ("/", "-1") if op.code == "div" else ("%", a)
-                return f"({to})({a} {symbol} {b})" if safe else f"({to})({b} != 0 ? {a} {symbol} {b} : ({common}){otherwise})"
+                return (
+                    f"({to})({a} {symbol} {b})"
+                    if safe
+                    else f"({to})({b} != 0 ? {a} {symbol} {b} : ({common}){otherwise})"
+                )
             case "shl":
                 width = op.attr[0]
-                shifted = self._wrap(f"(({wide})({x[0]}) << ({x[1]}))", to, *op.attr)
+                shifted = self._wrap(f"(({wide})({x[0]}) << ({x[1]}))", to, op.attr[0], op.attr[1])
                 low, high = self.ranges[op.args[1]]
                 if width > _BITS[to]:
                     raise GenerationError("a left shift is wider than its container")
-                return shifted if 0 <= low and high < width else f"((uint64_t)({x[1]}) < {width}u ? {shifted} : 0)"
+                return shifted if low >= 0 and high < width else f"((uint64_t)({x[1]}) < {width}u ? {shifted} : 0)"
             case "shr":
                 source = self.type(op.args[0])
                 low, high = self.ranges[op.args[1]]
                 shifted = f"({to})(({source})({x[0]}) >> ({x[1]}))"
-                if 0 <= low and high < _BITS[source]:
+                if low >= 0 and high < _BITS[source]:
                     return shifted
                 return f"((uint64_t)({x[1]}) < {_BITS[source]}u ? {shifted} : ({to})({x[0]} < 0 ? -1 : 0))"
             case "wrap":
-                return self._wrap(x[0], to, *op.attr, source=self.type(op.args[0]))
+                return self._wrap(x[0], to, op.attr[0], op.attr[1])
             case "eq" | "lt" | "le":
                 common = container(*(self.ranges[a] for a in op.args))
                 return f"(uint32_t)(({common})({x[0]}) {dict(eq='==', lt='<', le='<=')[op.code]} ({common})({x[1]}))"
@@ -124,7 +160,7 @@ class Expressions:
                 return f"({to})(({x[0]}) ? ({to})({x[1]}) : ({to})({x[2]}))"
         raise GenerationError(f"no C for the operation {op.code}")
 
-    def _wrap(self, text: str, to: str, width: int, signed: bool, source: str | None = None) -> str:
+    def _wrap(self, text: str, to: str, width: int, signed: bool) -> str:
         if width in (8, 16, 32, 64):
             return f"({to})({'' if signed else 'u'}int{width}_t)({text})"
         wide = _UNSIGNED[container(type_range(width, signed))]
@@ -170,7 +206,11 @@ def variants(instruction: Instruction) -> list[Variant]:
             from rvsim.isa.model import remove_dead
 
             return [Variant(conditions, remove_dead(ops, [])[0])]
-        return [v for truth in (True, False) for v in split(_assume(ops, condition, truth), [*conditions, (condition, truth)])]
+        return [
+            v
+            for truth in (True, False)
+            for v in split(_assume(ops, condition, truth), [*conditions, (condition, truth)])
+        ]
 
     return split(instruction.body, [])
 
@@ -202,10 +242,14 @@ class Handler:
         self.instruction, self.variant = instruction, variant
         self.static = {op.result for op in instruction.static}
         self.registers: list[int] = []
-        self._roles: list[tuple[int, str]] = []  # reads and writes have slots of their own: c.addi is addi with rd = rs1
+        self._roles: list[
+            tuple[int, str]
+        ] = []  # reads and writes have slots of their own: c.addi is addi with rd = rs1
         self.constants: list[int] = []
         # The second slot of a load or store holds its window.
-        self.room = CONSTANT_SLOTS - any(op.code in ("load", "store") and op.attr[0] == "MEM" for op in walk(variant.body))
+        self.room = CONSTANT_SLOTS - any(
+            op.code in ("load", "store") and op.attr[0] == "MEM" for op in walk(variant.body)
+        )
         self.lines: list[str] = []
         self.ends = ends_block(variant.body)
         self.targets: list[int] = [op.args[0] for op in walk(variant.body) if op.code == "setpc"]
@@ -216,9 +260,14 @@ class Handler:
     def _register(self, temp: int, role: str) -> str:
         if self.e.ranges[temp] == (0, 0):
             return "x[0]"
-        if (temp, role) not in self._roles:  # fixed registers (c.lwsp: sp) take a slot too, which makes it one handler with lw
+        if (
+            temp,
+            role,
+        ) not in self._roles:  # fixed registers (c.lwsp: sp) take a slot too, which makes it one handler with lw
             if temp not in self.static or len(self.registers) == REGISTER_SLOTS:
-                raise GenerationError(f"{self.instruction.name}: register numbers come from fields, at most {REGISTER_SLOTS}")
+                raise GenerationError(
+                    f"{self.instruction.name}: register numbers come from fields, at most {REGISTER_SLOTS}"
+                )
             self.registers.append(temp)
             self._roles.append((temp, role))
         return f"x[in->r[{self._roles.index((temp, role))}]]"
@@ -254,7 +303,9 @@ class Handler:
         match op.code:
             case "get":
                 if op.attr != "X":
-                    raise GenerationError(f"{self.instruction.name}: the interpreter holds register file X only, not {op.attr}")
+                    raise GenerationError(
+                        f"{self.instruction.name}: the interpreter holds register file X only, not {op.attr}"
+                    )
                 self._define(op, self._register(op.args[0], "read"), pad)
             case "put":
                 value = self._value(op.args[1])
@@ -351,7 +402,9 @@ def instruction_class(instruction: Instruction) -> str:
         return "load"
     if "setpc" in kinds:
         static = {op.result for op in instruction.static}
-        conditional = any(op.code == "if" and op.args[0] not in static and any(o.code == "setpc" for o in walk([op])) for op in codes)
+        conditional = any(
+            op.code == "if" and op.args[0] not in static and any(o.code == "setpc" for o in walk([op])) for op in codes
+        )
         return "branch" if conditional else "jump"
     if kinds & {"div", "rem"}:
         return "divide"
@@ -371,7 +424,9 @@ def _field_expression(field: Field, word: str) -> str:
     return "(" + " | ".join(parts) + ")"
 
 
-def _decode_case(number: int, instruction: Instruction, handlers: list[tuple[Variant, Handler, int]], pad: str) -> list[str]:
+def _decode_case(
+    number: int, instruction: Instruction, handlers: list[tuple[Variant, Handler, int]], pad: str
+) -> list[str]:
     e = Expressions(instruction.ranges)
     fields = {f.name: f for f in instruction.fields}
     lines = [f"{pad}if ((w & {instruction.mask:#x}u) == {instruction.match:#x}u) {{ /* {instruction.mnemonic} */"]
@@ -390,7 +445,9 @@ def _decode_case(number: int, instruction: Instruction, handlers: list[tuple[Var
         low, high = instruction.ranges[op.result]
         if low == high:
             continue
-        text = _field_expression(fields[op.attr], "w") if op.code == "field" else "pc" if op.code == "pc" else e.pure(op)
+        text = (
+            _field_expression(fields[op.attr], "w") if op.code == "field" else "pc" if op.code == "pc" else e.pure(op)
+        )
         e.names[op.result] = f"s{op.result}"
         lines.append(f"{inner}const {e.type(op.result)} s{op.result} = {text};")
     lines.append(f"{inner}d->instruction = {number}; d->size = {instruction.size};")
@@ -432,7 +489,9 @@ def generate_header(isa: Isa) -> str:
     out.append(f"#define INSTRUCTION_COUNT {len(isa.instructions)}")
     out.append("#define HANDLER_LABELS " + ", ".join(f"&&handler_{n}" for n in range(len(texts))))
     out.append("#define HANDLER_ENDS " + ", ".join(str(int(e)) for e in ends))
-    first, last = ([n for n, m in names.items() if set(m) & set(which) and m[0] != "nop"] for which in (FUSED, FUSED_LAST))
+    first, last = (
+        [n for n, m in names.items() if set(m) & set(which) and m[0] != "nop"] for which in (FUSED, FUSED_LAST)
+    )
     plain = [text for text, n in texts.items() if text.strip() == "NEXT;"]
     first = [n for n in first if n not in [texts[t] for t in plain] and not ends[n]]
     pairs = [(a, b) for a in first for b in [*first, *(n for n in last if ends[n])]]

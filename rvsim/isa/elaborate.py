@@ -18,7 +18,15 @@ from rvsim.isa.syntax import CoreDslError, Source, read_source
 
 DESCRIPTIONS = Path(__file__).with_name("descriptions")
 # Names that other descriptions use for the sets we call otherwise (RISC-V extensions TUM, Minres).
-ALIASES = {"RVI": "RV32I", "RV32I": "RVI", "RV32M": "RVM", "RV32IM": "RVM", "RV32IC": "RVC", "RV32C": "RVC", "RVPrivBase": "Zicsr"}
+ALIASES = {
+    "RVI": "RV32I",
+    "RV32I": "RVI",
+    "RV32M": "RVM",
+    "RV32IM": "RVM",
+    "RV32IC": "RVC",
+    "RV32C": "RVC",
+    "RVPrivBase": "Zicsr",
+}
 # Widths, sizes and shifts beyond these serve no instruction; without a bound a hostile file could ask for any amount of memory.
 MAX_WIDTH = 1 << 16
 MAX_ELEMENTS = 1 << 20
@@ -27,7 +35,11 @@ MAX_ELEMENTS = 1 << 20
 def display_name(path: Path) -> str:
     """A file's name for messages: bundled ones by their place in the package, others as they were given."""
     try:
-        return path.resolve().relative_to(DESCRIPTIONS.resolve().parents[2]).as_posix() if path.is_absolute() else str(path)
+        return (
+            path.resolve().relative_to(DESCRIPTIONS.resolve().parents[2]).as_posix()
+            if path.is_absolute()
+            else str(path)
+        )
     except ValueError:
         return str(path)
 
@@ -48,7 +60,7 @@ class State(NamedTuple):
 
     kind: str  # register, space, alias
     type: IntType
-    count: int  # elements; 0 for a single register
+    elements: int  # 0 for a single register
     target: tuple[str, int | None]  # register file and index (alias), or itself
 
 
@@ -119,7 +131,7 @@ class Unit:
         for child in node.children[1:]:
             assert isinstance(child, Tree)
             if child.data == "extends":
-                bases += child.children[0].children  # type: ignore[union-attr,arg-type]
+                bases += child.children[0].children  # type: ignore[arg-type,union-attr]
             elif child.data == "name_list":
                 bases += child.children  # type: ignore[arg-type]
             else:
@@ -222,7 +234,9 @@ class Elaboration:
                             raise declaration.source.error(f"function {function.name} is declared twice", tree)
                         own[function.name] = function
                 elif section.data == "instructions":
-                    enabled = self._enabled([c for c in section.children if getattr(c, "data", "") == "attribute"], declaration.source)
+                    enabled = self._enabled(
+                        [c for c in section.children if getattr(c, "data", "") == "attribute"], declaration.source
+                    )
                     for tree in section.children:
                         assert isinstance(tree, Tree)
                         if tree.data == "instruction" and enabled:
@@ -230,15 +244,22 @@ class Elaboration:
                             if self._enabled(attributes, declaration.source):
                                 self.instructions.append((tree, declaration))
                 elif section.data == "always":
-                    self.always += [(b, declaration) for b in section.children if getattr(b, "data", "") == "always_block"]
+                    self.always += [
+                        (b, declaration) for b in section.children if getattr(b, "data", "") == "always_block"
+                    ]
             self.functions.update(own)
 
     def _collect(self, statement: Tree, source: Source, pending: list[tuple[Tree, Source]]) -> None:
         if statement.data == "expr_stmt":
             assign = statement.children[0]
-            if not (isinstance(assign, Tree) and assign.data == "assign" and _is_name(assign.children[0]) and assign.children[1] == "="):
+            if not (
+                isinstance(assign, Tree)
+                and assign.data == "assign"
+                and _is_name(assign.children[0])
+                and assign.children[1] == "="
+            ):
                 raise source.error("expected NAME = VALUE; in architectural_state", statement)
-            self.assignments[str(assign.children[0].children[0])] = (assign.children[2], source)  # type: ignore[union-attr]
+            self.assignments[str(assign.children[0].children[0])] = (assign.children[2], source)
         elif statement.data == "decl_stmt":
             declaration = statement.children[0]
             assert isinstance(declaration, Tree)
@@ -257,7 +278,9 @@ class Elaboration:
                     self.assignments[name] = (initial, source)
             pending.append((declaration, source))
         else:
-            raise source.error(f"{statement.data.removesuffix('_decl')} types are not supported in architectural_state", statement)
+            raise source.error(
+                f"{statement.data.removesuffix('_decl')} types are not supported in architectural_state", statement
+            )
 
     def parameter(self, name: str, source: Source, node: Tree | Token) -> int:
         """Value of a parameter, wrapped to its declared type."""
@@ -266,7 +289,10 @@ class Elaboration:
         if name not in self.parameter_types:
             raise source.error(f"{name} is not declared", node)
         if name not in self.assignments:
-            raise source.error(f"parameter {name} has no value; assign it in the core's architectural_state, such as {name} = 32;", node)
+            raise source.error(
+                f"parameter {name} has no value; assign it in the core's architectural_state, such as {name} = 32;",
+                node,
+            )
         if name in self._active:
             raise source.error(f"parameter {name} depends on itself ({' -> '.join([*self._active, name])})", node)
         self._active.append(name)
@@ -279,7 +305,9 @@ class Elaboration:
         if not low <= value <= high:
             # Public files write const int X = 0x80000000; as in C.
             line = expression.meta.line if isinstance(expression, Tree) else 0
-            self.warnings.append(f"{where.name}:{line}: the value {value} of {name} does not fit into {kind} and is wrapped")
+            self.warnings.append(
+                f"{where.name}:{line}: the value {value} of {name} does not fit into {kind} and is wrapped"
+            )
             value = ir.wrap(value, *kind)
         self._values[name] = value
         return value
@@ -309,8 +337,15 @@ class Elaboration:
             alias = isinstance(parts[0], Token) and parts[0].type == "ALIAS"
             token = parts[1] if alias else parts[0]
             name = str(token)
-            dims = [self.constant(c.children[0], source) for c in parts if isinstance(c, Tree) and c.data == "dim"]  # type: ignore[arg-type]
-            role = next((_attribute_name(c) for c in parts if isinstance(c, Tree) and c.data == "attribute" and _attribute_name(c).startswith("is_")), "")
+            dims = [self.constant(c.children[0], source) for c in parts if isinstance(c, Tree) and c.data == "dim"]
+            role = next(
+                (
+                    _attribute_name(c)
+                    for c in parts
+                    if isinstance(c, Tree) and c.data == "attribute" and _attribute_name(c).startswith("is_")
+                ),
+                "",
+            )
             if not alias and not storage & {"register", "extern"}:
                 continue
             if name in self.state or name in self.parameter_types:
@@ -332,12 +367,18 @@ class Elaboration:
                     if not element.range[0] <= value <= element.range[1]:
                         raise source.error(f"the reset value {value} of {name} does not fit into {element}", declarator)
                 self.state[name] = State("register", element, count, (name, None))
-                self.registers.append(ir.RegisterFile(name, count, element.width, element.signed, values, _ROLES.get(role, "")))
+                self.registers.append(
+                    ir.RegisterFile(name, count, element.width, element.signed, values, _ROLES.get(role, ""))
+                )
             else:
                 if not dims or dims[0] < 1:
-                    raise source.error(f"address space {name} needs a size of at least 1, such as {name}[4096]", declarator)
+                    raise source.error(
+                        f"address space {name} needs a size of at least 1, such as {name}[4096]", declarator
+                    )
                 if element.width % 8:
-                    raise source.error(f"elements of address space {name} have whole bytes, not {element.width} bits", kind)
+                    raise source.error(
+                        f"elements of address space {name} have whole bytes, not {element.width} bits", kind
+                    )
                 self.state[name] = State("space", element, dims[0], (name, None))
                 self.spaces.append(ir.AddressSpace(name, element.width, dims[0], _ROLES.get(role, "")))
 
@@ -352,8 +393,8 @@ class Elaboration:
         state = self.state[str(base.children[0])]
         if state.type != element:
             raise source.error(f"alias {name} has type {element}, its register {state.type}", declarator)
-        if state.count and (index is None or not 0 <= index < state.count):
-            raise source.error(f"alias {name}: expected an index below {state.count}, found {index}", declarator)
+        if state.elements and (index is None or not 0 <= index < state.elements):
+            raise source.error(f"alias {name}: expected an index below {state.elements}, found {index}", declarator)
         return State("alias", element, 0, (str(base.children[0]), index))
 
     def _function(self, tree: Tree, source: Source) -> Function:
@@ -378,7 +419,9 @@ class Elaboration:
                 if not self.constant(attribute.children[1], source):
                     return False
             elif name not in _KNOWN_ATTRIBUTES:
-                self.warnings.append(f"{source.name}:{attribute.meta.line}: attribute [[{name}]] is not known here and has no effect")
+                self.warnings.append(
+                    f"{source.name}:{attribute.meta.line}: attribute [[{name}]] is not known here and has no effect"
+                )
         return True
 
     # ------------------------------------------------------------ types and constant expressions
@@ -430,7 +473,7 @@ class Elaboration:
             value = self.try_constant(parts[1], source)
             if value is None or kind == "sign_cast":
                 return None
-            to = self.type(parts[0], source)  # type: ignore[arg-type]
+            to = self.type(parts[0], source)
             return None if to is None else ir.wrap(value, *to)
         if kind == "unary":
             value = self.try_constant(parts[1], source)
@@ -450,17 +493,44 @@ class Elaboration:
         if operator in ("<<", ">>") and not 0 <= y <= MAX_WIDTH:
             raise source.error(f"expected a shift by 0 to {MAX_WIDTH}, found {y}", node)
         return {
-            "+": lambda: x + y, "-": lambda: x - y, "*": lambda: x * y, "/": lambda: ir.divide(x, y), "%": lambda: ir.remainder(x, y),
-            "&": lambda: x & y, "|": lambda: x | y, "^": lambda: x ^ y, "<<": lambda: x << y, ">>": lambda: x >> y,
-            "==": lambda: int(x == y), "!=": lambda: int(x != y), "<": lambda: int(x < y), ">": lambda: int(x > y),
-            "<=": lambda: int(x <= y), ">=": lambda: int(x >= y), "&&": lambda: int(bool(x and y)), "||": lambda: int(bool(x or y)),
-        }[operator]()  # fmt: skip
+            "+": lambda: x + y,
+            "-": lambda: x - y,
+            "*": lambda: x * y,
+            "/": lambda: ir.divide(x, y),
+            "%": lambda: ir.remainder(x, y),
+            "&": lambda: x & y,
+            "|": lambda: x | y,
+            "^": lambda: x ^ y,
+            "<<": lambda: x << y,
+            ">>": lambda: x >> y,
+            "==": lambda: int(x == y),
+            "!=": lambda: int(x != y),
+            "<": lambda: int(x < y),
+            ">": lambda: int(x > y),
+            "<=": lambda: int(x <= y),
+            ">=": lambda: int(x >= y),
+            "&&": lambda: int(bool(x and y)),
+            "||": lambda: int(bool(x or y)),
+        }[operator]()
 
 
 _ROLES = {"is_main_reg": "main", "is_pc": "pc", "is_main_mem": "main"}
 # Attributes the language knows (reference analyser) beside those of the ETISS tool chain, which carry no meaning for us.
-_KNOWN_ATTRIBUTES = {"no_cont", "cond", "flush", "hls", "type", "expected_encoding_size", "do_not_synthesize", "clk_budget", "uses_mem",
-                     "is_pc", "is_main_reg", "is_main_mem", "is_interlock_for"}  # fmt: skip
+_KNOWN_ATTRIBUTES = {
+    "no_cont",
+    "cond",
+    "flush",
+    "hls",
+    "type",
+    "expected_encoding_size",
+    "do_not_synthesize",
+    "clk_budget",
+    "uses_mem",
+    "is_pc",
+    "is_main_reg",
+    "is_main_mem",
+    "is_interlock_for",
+}
 
 
 def _is_name(node: object) -> bool:
@@ -478,4 +548,4 @@ def _initialiser(declarator: Tree) -> Tree | None:
 
 
 def _elements(initial: Tree) -> list[Tree]:
-    return list(initial.children) if initial.data == "list_init" else [initial]  # type: ignore[arg-type]
+    return list(initial.children) if initial.data == "list_init" else [initial]

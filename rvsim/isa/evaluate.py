@@ -48,7 +48,8 @@ class _Run:
     def __init__(self, instruction: Instruction, context: Context, word: int, pc: int) -> None:
         self.values: dict[int, int] = {}
         self.variables = [0] * len(instruction.variables)
-        self.context, self.word, self.pc, self.next_pc = context, word, pc, None
+        self.context, self.word, self.pc = context, word, pc
+        self.next_pc: int | None = None
         self.fields = {f.name: f for f in instruction.fields}
         self.steps = 0
 

@@ -33,8 +33,29 @@ from typing import Any
 
 import msgspec
 
-PURE = frozenset({"const", "field", "pc", "add", "sub", "mul", "div", "rem", "neg", "and", "or", "xor", "shl", "shr", "wrap", "eq", "lt",
-                  "le", "select"})  # fmt: skip
+PURE = frozenset(
+    {
+        "const",
+        "field",
+        "pc",
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "rem",
+        "neg",
+        "and",
+        "or",
+        "xor",
+        "shl",
+        "shr",
+        "wrap",
+        "eq",
+        "lt",
+        "le",
+        "select",
+    }
+)
 
 
 class Op(msgspec.Struct, array_like=True):

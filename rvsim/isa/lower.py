@@ -57,8 +57,23 @@ class Behaviour:
         Bits of the encoding, for ``__encoding_size``.
     """
 
-    def __init__(self, elaboration: Elaboration, fields: dict[str, int], builder: Builder, source: Source, size: int, lenient: bool = False) -> None:
-        self.e, self.fields, self.b, self.source, self.size, self.lenient = elaboration, fields, builder, source, size, lenient
+    def __init__(
+        self,
+        elaboration: Elaboration,
+        fields: dict[str, int],
+        builder: Builder,
+        source: Source,
+        size: int,
+        lenient: bool = False,
+    ) -> None:
+        self.e, self.fields, self.b, self.source, self.size, self.lenient = (
+            elaboration,
+            fields,
+            builder,
+            source,
+            size,
+            lenient,
+        )
         self.scopes: list[dict[str, Local]] = []
         self.mutable: set[str] = set()
         self.frames: list[Frame] = []
@@ -94,7 +109,12 @@ class Behaviour:
         if isinstance(node, Tree) and node.data == "assign":
             node = node.children[2]
         known = self.b.value(value.temp)
-        if constants and known is not None and kind.range[0] <= known <= kind.range[1] and self.e.try_constant(node, self.source) is not None:
+        if (
+            constants
+            and known is not None
+            and kind.range[0] <= known <= kind.range[1]
+            and self.e.try_constant(node, self.source) is not None
+        ):
             return value.temp
         reason = f"{what}: expected {kind}, found {value.type}, whose values it cannot all hold; write ({kind})(...) to convert"
         if not self.lenient:
@@ -140,7 +160,10 @@ class Behaviour:
         raise self.error(f"{node.data.rstrip('_')} is not supported", node)
 
     def _spawn(self, node: Tree) -> bool:
-        raise self.error("spawn is not supported: this hart executes one instruction after the other; put the statements behind the block", node)
+        raise self.error(
+            "spawn is not supported: this hart executes one instruction after the other; put the statements behind the block",
+            node,
+        )
 
     def _empty(self, node: Tree) -> bool:
         return False
@@ -162,7 +185,7 @@ class Behaviour:
         return False
 
     def _decl_stmt(self, node: Tree) -> bool:
-        self.declaration(node.children[0])  # type: ignore[arg-type]
+        self.declaration(node.children[0])
         return False
 
     def declaration(self, node: Tree) -> None:
@@ -183,9 +206,10 @@ class Behaviour:
             if any(isinstance(c, Tree) and c.data == "dim" for c in child.children):
                 raise self.error(f"{name}: arrays in behaviours are not supported", child)
             initial = child.children[-1]
+            value: Value | None
             if isinstance(initial, Tree) and initial.data != "attribute":
-                value = self.expression(initial)
-                value = Value(self.coerce(value, kind, initial, f"initialiser of {name}"), kind)
+                found = self.expression(initial)
+                value = Value(self.coerce(found, kind, initial, f"initialiser of {name}"), kind)
             else:
                 value = Value(self.b.const(0), kind) if str(name) in self.mutable else None
             self.declare(str(name), kind, value, name)
@@ -244,21 +268,21 @@ class Behaviour:
         return False
 
     def _while(self, node: Tree) -> bool:
-        return self._loop(node.children[0], node.children[1], [], node)  # type: ignore[arg-type]
+        return self._loop(node.children[0], node.children[1], [], node)
 
     def _do(self, node: Tree) -> bool:
-        return self._loop(node.children[1], node.children[0], [], node, test_first=False)  # type: ignore[arg-type]
+        return self._loop(node.children[1], node.children[0], [], node, test_first=False)
 
     def _for(self, node: Tree) -> bool:
         init, condition, step, body = node.children
         self.scopes.append({})
-        for child in init.children:  # type: ignore[union-attr]
-            if child.data == "declaration":  # type: ignore[union-attr]
-                self.declaration(child)  # type: ignore[arg-type]
+        for child in init.children:
+            if child.data == "declaration":
+                self.declaration(child)
             else:
-                self.expression(child)  # type: ignore[arg-type]
-        head = condition.children[0] if condition.children else None  # type: ignore[union-attr]
-        self._loop(head, body, step.children, node)  # type: ignore[arg-type,union-attr]
+                self.expression(child)
+        head = condition.children[0] if condition.children else None
+        self._loop(head, body, step.children, node)
         self.scopes.pop()
         return False
 
@@ -276,7 +300,7 @@ class Behaviour:
         return True
 
     def _switch(self, node: Tree) -> bool:
-        value = self.expression(node.children[0])  # type: ignore[arg-type]
+        value = self.expression(node.children[0])
         cases = node.children[1:]
         leave = self.b.label()
         seen: set[int] = set()
@@ -285,7 +309,7 @@ class Behaviour:
         def run(first: int) -> None:
             # Falling through: the statements of every later case follow until a break.
             self.scopes.append({})
-            nodes = [s for case in cases[first:] for s in case.children[(1 if case.data == "case" else 0) :]]  # type: ignore[union-attr]
+            nodes = [s for case in cases[first:] for s in case.children[(1 if case.data == "case" else 0) :]]
             if not self.statements(nodes):
                 self.b.effect("leave", attr=leave)
             self.scopes.pop()
@@ -318,7 +342,7 @@ class Behaviour:
         if node.children:
             if frame.result is None:
                 raise self.error(f"function {self.calls[-1]} returns nothing", node)
-            value = self.expression(node.children[0])  # type: ignore[arg-type]
+            value = self.expression(node.children[0])
             temp = self.coerce(value, frame.result, node, f"return value of {self.calls[-1]}", constants=False)
             self.b.effect("setvar", temp, attr=frame.slot)
         elif frame.result is not None:
@@ -335,7 +359,7 @@ class Behaviour:
         raise self.error(f"{str(node.data).replace('_', ' ')} is not supported in behaviours", node)
 
     def _x_paren(self, node: Tree) -> Value:
-        return self.expression(node.children[0])  # type: ignore[arg-type]
+        return self.expression(node.children[0])
 
     def _x_integer(self, node: Tree) -> Value:
         try:
@@ -360,7 +384,11 @@ class Behaviour:
             raise self.error(f"{name} with these arguments is not supported", node)
         argument = node.children[1]
         assert isinstance(argument, Tree)
-        kind = self.e.type(argument, self.source) if str(argument.data).endswith("_type") else self.expression(argument).type
+        kind = (
+            self.e.type(argument, self.source)
+            if str(argument.data).endswith("_type")
+            else self.expression(argument).type
+        )
         if kind is None:
             raise self.error("void has no size", node)
         size = kind.width if name == "bitsizeof" else (kind.width + 7) // 8
@@ -375,7 +403,7 @@ class Behaviour:
         if name in self.fields:
             return Value(self.b.field(name), IntType(self.fields[name], False))
         if state := self.state(name):
-            if state.kind == "space" or state.count:
+            if state.kind == "space" or state.elements:
                 raise self.error(f"{name} has elements; write {name}[index]", node)
             if self._is_pc(state):
                 return Value(self.b.pc(state.type.width), state.type)
@@ -401,11 +429,18 @@ class Behaviour:
     def _index_temp(self, state: State, node: Tree) -> int:
         index = self.expression(node)
         low, high = self.b.ranges[index.temp]
-        if high < 0 or low >= state.count:
-            raise self.error(f"{state.target[0]} has {state.count} elements; the index is {low if low == high else f'at least {low}'}", node)
+        if high < 0 or low >= state.elements:
+            raise self.error(
+                f"{state.target[0]} has {state.elements} elements; the index is {low if low == high else f'at least {low}'}",
+                node,
+            )
         # A field may encode more registers than there are; what is beyond has no meaning and must not leave the file.
-        if low < 0 or high >= state.count:
-            return self.b.pure("wrap", index.temp, attr=((state.count - 1).bit_length(), False)) if state.count & (state.count - 1) == 0 else index.temp
+        if low < 0 or high >= state.elements:
+            return (
+                self.b.pure("wrap", index.temp, attr=((state.elements - 1).bit_length(), False))
+                if state.elements & (state.elements - 1) == 0
+                else index.temp
+            )
         return index.temp
 
     def _x_index(self, node: Tree) -> Value:
@@ -426,7 +461,7 @@ class Behaviour:
         if base.data != "name" or self.lookup(str(base.children[0])) or str(base.children[0]) in self.fields:
             return None
         state = self.state(str(base.children[0]))
-        return state if state is not None and (state.kind == "space" or state.count) else None
+        return state if state is not None and (state.kind == "space" or state.elements) else None
 
     def _x_range(self, node: Tree) -> Value:
         base, first, second = node.children
@@ -436,7 +471,7 @@ class Behaviour:
             if state.kind == "space":
                 return self._load(state, self.expression(low), count, big_endian)
             start = self.e.try_constant(low, self.source)
-            if start is None or not 0 <= start <= start + count <= state.count:
+            if start is None or not 0 <= start <= start + count <= state.elements:
                 raise self.error("a range of registers needs constant bounds within the file", node)
             parts = [self._read_register(state, self.b.const(start + i)) for i in range(count)]
             return self._concatenate(parts if big_endian else parts[::-1])
@@ -450,7 +485,9 @@ class Behaviour:
         high, low = self.e.try_constant(first, self.source), self.e.try_constant(second, self.source)
         if high is not None and low is not None:
             if high < low:
-                raise self.error(f"bit ranges are written [high:low], found [{high}:{low}]; reversed ones are not supported", node)
+                raise self.error(
+                    f"bit ranges are written [high:low], found [{high}:{low}]; reversed ones are not supported", node
+                )
             if high >= kind.width or low < 0:
                 raise self.error(f"bits {high}:{low} of a value of {kind.width} bits", node)
             return high - low + 1, self.b.const(low)
@@ -468,7 +505,9 @@ class Behaviour:
             base_a, offset_a = self._offset(first)
             base_b, offset_b = self._offset(second)
             if base_a != base_b:
-                raise self.error("the size of a range must be constant: write [x + 3 : x], [x : x + 3] or constants", first)
+                raise self.error(
+                    "the size of a range must be constant: write [x + 3 : x], [x : x + 3] or constants", first
+                )
             difference = offset_a - offset_b
         if abs(difference) >= 64:
             raise self.error(f"expected a range of at most 64 elements, found {abs(difference) + 1}", first)
@@ -477,9 +516,9 @@ class Behaviour:
     def _offset(self, node: Tree) -> tuple[str, int]:
         """An expression as (text of its variable part, constant offset)."""
         while node.data == "paren":
-            node = node.children[0]  # type: ignore[assignment]
+            node = node.children[0]
         if node.data == "binary" and node.children[1] in ("+", "-"):
-            offset = self.e.try_constant(node.children[2], self.source)  # type: ignore[arg-type]
+            offset = self.e.try_constant(node.children[2], self.source)
             if offset is not None:
                 return repr(node.children[0]), offset if node.children[1] == "+" else -offset
         return repr(node), 0
@@ -489,14 +528,16 @@ class Behaviour:
         if size > 8:
             raise self.error(f"expected an access of at most 8 bytes, found {size}", None)
         kind = IntType(8 * size, state.type.signed and count == 1)
-        temp = self.b.effect("load", self._address(state, address), attr=[state.target[0], size, big_endian], result=kind.range)
+        temp = self.b.effect(
+            "load", self._address(state, address), attr=[state.target[0], size, big_endian], result=kind.range
+        )
         return Value(temp, kind)
 
     def _address(self, state: State, address: Value) -> int:
         """An address modulo the address space (the declared size is no bound for spaces of hooks)."""
-        if (state.count & (state.count - 1)) == 0 and state.count >= 1 << 32:
-            return self.b.pure("wrap", address.temp, attr=(state.count.bit_length() - 1, False))
-        return self.b.pure("wrap", address.temp, attr=(64 if state.count > 1 << 32 else 32, False))
+        if (state.elements & (state.elements - 1)) == 0 and state.elements >= 1 << 32:
+            return self.b.pure("wrap", address.temp, attr=(state.elements.bit_length() - 1, False))
+        return self.b.pure("wrap", address.temp, attr=(64 if state.elements > 1 << 32 else 32, False))
 
     def _x_concat(self, node: Tree) -> Value:
         return self._concatenate([self.expression(c) for c in node.children])
@@ -510,7 +551,7 @@ class Behaviour:
         return Value(temp, IntType(width, False))
 
     def _x_cast(self, node: Tree) -> Value:
-        kind = self.e.type(node.children[0], self.source)  # type: ignore[arg-type]
+        kind = self.e.type(node.children[0], self.source)
         if kind is None:
             raise self.error("cannot cast to void", node)
         return Value(self.convert(self.expression(node.children[1]), kind), kind)
@@ -547,7 +588,9 @@ class Behaviour:
             if known is not None and known < 0:
                 raise self.error(f"shift by the negative amount {known}", node)
             if known is not None and known >= x.type.width:
-                self.warn(f"a shift of {x.type} by {known} shifts every bit out; widen the operand with a cast first", node)
+                self.warn(
+                    f"a shift of {x.type} by {known} shifts every bit out; widen the operand with a cast first", node
+                )
             if operator == "<<":
                 return Value(self.b.pure("shl", x.temp, y.temp, attr=tuple(x.type)), kind)
             return Value(self.b.pure("shr", x.temp, y.temp), kind)
@@ -569,8 +612,13 @@ class Behaviour:
         if all(op.code in ir.PURE or op.code in ("get", "getvar") for op in block):
             self.b.block += block  # without effects both sides may be computed
             return Value(self.b.pure(code, first, second), BOOL)
-        return self._merge(condition, positive, (block, second) if code == "and" else ([], self.b.const(1)),
-                           ([], self.b.const(0)) if code == "and" else (block, second), BOOL)  # fmt: skip
+        return self._merge(
+            condition,
+            positive,
+            (block, second) if code == "and" else ([], self.b.const(1)),
+            ([], self.b.const(0)) if code == "and" else (block, second),
+            BOOL,
+        )
 
     def _x_conditional(self, node: Tree) -> Value:
         condition, positive = self.b.canonical(self.truth(self.expression(node.children[0])))
@@ -622,7 +670,7 @@ class Behaviour:
     def store(self, target: Tree, value: Value, node: Tree, truncate: bool = False) -> Value:
         """Assign to a local, a register, an element, memory, a bit or a range of bits; the assigned value."""
         while target.data == "paren":
-            target = target.children[0]  # type: ignore[assignment]
+            target = target.children[0]
 
         def fit(kind: IntType, what: str) -> int:
             if truncate:
@@ -638,7 +686,7 @@ class Behaviour:
             if name in self.fields:
                 raise self.error(f"{name} is a field of the encoding and cannot be assigned", target)
             state = self.state(name)
-            if state is not None and not state.count and state.kind != "space":
+            if state is not None and not state.elements and state.kind != "space":
                 temp = fit(state.type, name)
                 self._write_register(state, None, temp)
                 return Value(temp, state.type)
@@ -646,7 +694,7 @@ class Behaviour:
                 raise self.error(f"{name} is a parameter and cannot be assigned in a behaviour", target)
             self._x_name(target)
             raise self.error(f"{name} cannot be assigned", target)
-        if target.data in ("index", "range") and (state := self._array(target.children[0])) is not None:  # type: ignore[arg-type]
+        if target.data in ("index", "range") and (state := self._array(target.children[0])) is not None:
             return self._store_element(target, state, fit)
         if target.data in ("index", "range"):
             return self._store_bits(target, node, fit)
@@ -658,9 +706,11 @@ class Behaviour:
             if target.data == "range":
                 raise self.error("assign registers one by one", target)
             temp = fit(state.type, f"{name}[]")
-            self._write_register(state, self._index_temp(state, target.children[1]), temp)  # type: ignore[arg-type]
+            self._write_register(state, self._index_temp(state, target.children[1]), temp)
             return Value(temp, state.type)
-        count, big_endian, low = (1, False, target.children[1]) if target.data == "index" else self._span(*target.children[1:])  # type: ignore[misc]
+        count, big_endian, low = (
+            (1, False, target.children[1]) if target.data == "index" else self._span(*target.children[1:])
+        )
         size = count * state.type.width // 8
         if size > 8:
             raise self.error(f"expected an access of at most 8 bytes, found {size}", target)
@@ -681,7 +731,7 @@ class Behaviour:
                 raise self.error(f"bit {known} of a value of {old.type.width} bits", target)
             width, low = 1, bit.temp
         else:
-            width, low = self._bit_bounds(target.children[1], target.children[2], old.type, node)  # type: ignore[arg-type]
+            width, low = self._bit_bounds(target.children[1], target.children[2], old.type, node)
         kind, whole = IntType(width, False), (old.type.width, False)
         temp = fit(kind, f"{width} bit{'s' if width > 1 else ''}")
         raw = self.b.pure("wrap", old.temp, attr=whole)
@@ -730,9 +780,11 @@ class Behaviour:
         if function is None:
             raise self.error(f"function {name} is not declared", node)
         if len(arguments) != len(function.parameters):
-            raise self.error(f"function {name} takes {len(function.parameters)} arguments, found {len(arguments)}", node)
+            raise self.error(
+                f"function {name} takes {len(function.parameters)} arguments, found {len(arguments)}", node
+            )
         temps = [
-            self.coerce(self.expression(a), kind, a, f"argument {parameter} of {name}")  # type: ignore[arg-type]
+            self.coerce(self.expression(a), kind, a, f"argument {parameter} of {name}")
             for a, (parameter, kind) in zip(arguments, function.parameters, strict=True)
         ]
         if function.body is None:
@@ -793,12 +845,19 @@ def assigned_names(tree: Tree) -> set[str]:
     return names
 
 
-def lower_behaviour(elaboration: Elaboration, fields: dict[str, int], masks: dict[str, int], tree: Tree, declaration: SetDeclaration, size: int,
-                    lenient: bool = False) -> tuple[Behaviour, Builder]:  # fmt: skip
+def lower_behaviour(
+    elaboration: Elaboration,
+    fields: dict[str, int],
+    masks: dict[str, int],
+    tree: Tree,
+    declaration: SetDeclaration,
+    size: int,
+    lenient: bool = False,
+) -> tuple[Behaviour, Builder]:
     """Lower an instruction's behaviour; the builder holds its operations."""
     builder = Builder(masks)
     behaviour = Behaviour(elaboration, fields, builder, declaration.source, size, lenient)
     behaviour.mutable = assigned_names(tree)
     behaviour.scopes.append({})
-    behaviour.statement(tree.children[0])  # type: ignore[arg-type]
+    behaviour.statement(tree.children[0])
     return behaviour, builder

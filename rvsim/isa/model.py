@@ -45,7 +45,9 @@ def load_extension(path: Path, search: Sequence[Path] = (), lenient: bool = Fals
     return compile_sets(unit, sets, DEFAULT_PARAMETERS, own_only=True, lenient=lenient)
 
 
-def check_file(path: Path, search: Sequence[Path] = (), parameters: dict[str, int] | None = None, lenient: bool = False) -> list[ir.Isa]:
+def check_file(
+    path: Path, search: Sequence[Path] = (), parameters: dict[str, int] | None = None, lenient: bool = False
+) -> list[ir.Isa]:
     """Elaborate and type every instruction set and core that a file declares, each by itself."""
     unit = Unit(path, search)
     if not unit.declared:
@@ -59,8 +61,14 @@ def check_file(path: Path, search: Sequence[Path] = (), parameters: dict[str, in
     return results
 
 
-def compile_sets(unit: Unit, targets: list[SetDeclaration], defaults: dict[str, int] | None = None, own_only: bool = False,
-                 lenient: bool = False, check: bool = False) -> ir.Isa:  # fmt: skip
+def compile_sets(
+    unit: Unit,
+    targets: list[SetDeclaration],
+    defaults: dict[str, int] | None = None,
+    own_only: bool = False,
+    lenient: bool = False,
+    check: bool = False,
+) -> ir.Isa:
     """Elaborate sets or a core and lower every enabled instruction.
 
     Parameters
@@ -79,7 +87,7 @@ def compile_sets(unit: Unit, targets: list[SetDeclaration], defaults: dict[str, 
         if own_only and not any(declaration is t for t in targets):
             continue
         try:
-            instruction, behaviour = _instruction(e, tree, declaration, lenient)
+            instruction, behaviour = _instruction(e, tree, declaration, lenient, any(declaration.source is t.source for t in targets))
         except TooLarge:
             raise declaration.source.error("the behaviour makes too many operations", tree) from None
         except RecursionError:
@@ -88,13 +96,26 @@ def compile_sets(unit: Unit, targets: list[SetDeclaration], defaults: dict[str, 
         warnings += behaviour.warnings
         for name, function in behaviour.externs.items():
             result = function.result
-            externs[name] = ir.ExternFunction(name, tuple(result) if result else None, [tuple(kind) for _, kind in function.parameters])
+            externs[name] = ir.ExternFunction(
+                name,
+                (result.width, result.signed) if result else None,
+                [(kind.width, kind.signed) for _, kind in function.parameters],
+            )
     for tree, declaration in e.always:
         _check_always(tree, declaration)
     if check:
         _check_functions(e, lenient)
     resolved = _resolve(instructions, [d.name for d in order], warnings, order)
-    return ir.Isa("+".join(t.name for t in targets), [d.name for d in order], parameters, e.registers, e.spaces, list(externs.values()), resolved, warnings)
+    return ir.Isa(
+        "+".join(t.name for t in targets),
+        [d.name for d in order],
+        parameters,
+        e.registers,
+        e.spaces,
+        list(externs.values()),
+        resolved,
+        warnings,
+    )
 
 
 # ------------------------------------------------------------ one instruction
@@ -135,7 +156,9 @@ def _encoding(tree: Tree, source: Source) -> tuple[int, int, int, list[ir.Field]
     return bits, mask, match, [ir.Field(n, widths[n], s) for n, s in slices.items()]
 
 
-def _instruction(e: Elaboration, tree: Tree, declaration: SetDeclaration, lenient: bool) -> tuple[ir.Instruction, Behaviour]:
+def _instruction(
+    e: Elaboration, tree: Tree, declaration: SetDeclaration, lenient: bool
+) -> tuple[ir.Instruction, Behaviour]:
     source, name = declaration.source, str(tree.children[0])
     parts = {c.data: c for c in tree.children if isinstance(c, Tree)}
     bits, mask, match, fields = _encoding(parts["encoding"], source)
@@ -144,14 +167,23 @@ def _instruction(e: Elaboration, tree: Tree, declaration: SetDeclaration, lenien
         operands = _string(parts["assembly_args"].children[0])
     elif "assembly_full" in parts:
         mnemonic, operands = (_string(c) for c in parts["assembly_full"].children)
-    behaviour, builder = lower_behaviour(e, {f.name: f.width for f in fields}, {f.name: f.encodable for f in fields}, parts["behavior"], declaration,
-                                         bits, lenient)  # fmt: skip
+    behaviour, builder = lower_behaviour(
+        e,
+        {f.name: f.width for f in fields},
+        {f.name: f.encodable for f in fields},
+        parts["behavior"],
+        declaration,
+        bits,
+        lenient,
+    )
     where = f"{source.name}:{tree.meta.line}"
     notes = []
     if behaviour.guard_missing:
         notes.append("writes of x0 are dropped: the behaviour has no if (rd != 0)")
     if (match & mask & 3 == 3) != (bits == 32) or mask & 3 != 3:
-        notes.append(f"the two lowest bits of a {bits}-bit encoding are {'11' if bits == 32 else '00, 01 or 10'} in RISC-V")
+        notes.append(
+            f"the two lowest bits of a {bits}-bit encoding are {'11' if bits == 32 else '00, 01 or 10'} in RISC-V"
+        )
     body, static = remove_dead(builder.block, builder.static)
     used = {op.attr for op in static if op.code == "field"}
     shown = set(re.findall(r"[A-Za-z_]\w*", " ".join(re.findall(r"\{([^}]*)\}", operands))))
@@ -159,13 +191,30 @@ def _instruction(e: Elaboration, tree: Tree, declaration: SetDeclaration, lenien
         gaps = ((1 << field.width) - 1) & ~field.encodable
         low = (field.encodable & -field.encodable).bit_length() - 1
         if gaps >> low:
-            notes.append(f"field {field.name}: bits {_bit_list(gaps >> low << low)} stand nowhere in the encoding and are 0")
-        if field.name not in used and field.name not in shown:
+            notes.append(
+                f"field {field.name}: bits {_bit_list(gaps >> low << low)} stand nowhere in the encoding and are 0"
+            )
+        # Reserved fields are ignored by intention now and then (fence), and whoever imports a set cannot do anything about them.
+        if own and field.name not in used and field.name not in shown:
             notes.append(f"field {field.name} is used neither by the behaviour nor by the assembly text")
     for note in notes:
         behaviour.warnings.append(f"{where}: {name}: {note}")
-    instruction = ir.Instruction(name, declaration.name, bits // 8, mask, match, fields, mnemonic, operands, static, body, builder.ranges,
-                                 builder.variables, where, notes)  # fmt: skip
+    instruction = ir.Instruction(
+        name,
+        declaration.name,
+        bits // 8,
+        mask,
+        match,
+        fields,
+        mnemonic,
+        operands,
+        static,
+        body,
+        builder.ranges,
+        builder.variables,
+        where,
+        notes,
+    )
     return instruction, behaviour
 
 
@@ -218,7 +267,9 @@ def _count(ops: list[ir.Op]) -> int:
 
 
 # ------------------------------------------------------------ the whole set
-def _resolve(instructions: list[ir.Instruction], order: list[str], warnings: list[str], declarations: list[SetDeclaration]) -> list[ir.Instruction]:
+def _resolve(
+    instructions: list[ir.Instruction], order: list[str], warnings: list[str], declarations: list[SetDeclaration]
+) -> list[ir.Instruction]:
     """Instructions in decoding order; equal encodings of later sets replace earlier ones."""
     by_code: dict[tuple[int, int, int], ir.Instruction] = {}
     for instruction in instructions:
@@ -228,15 +279,25 @@ def _resolve(instructions: list[ir.Instruction], order: list[str], warnings: lis
             if earlier.set == instruction.set:
                 source = next(d.source for d in declarations if d.name == instruction.set)
                 line = int(instruction.where.rsplit(":", 1)[1])
-                raise CoreDslError(f"{instruction.name} has the encoding of {earlier.name} ({earlier.where})", source.name, line, 1, source.text)
-            warnings.append(f"{instruction.where}: {instruction.name} of {instruction.set} replaces {earlier.name} of {earlier.set}: equal encodings")
+                raise CoreDslError(
+                    f"{instruction.name} has the encoding of {earlier.name} ({earlier.where})",
+                    source.name,
+                    line,
+                    1,
+                    source.text,
+                )
+            warnings.append(
+                f"{instruction.where}: {instruction.name} of {instruction.set} replaces {earlier.name} of {earlier.set}: equal encodings"
+            )
         by_code[key] = instruction
     # Most fixed bits first: of two nested encodings the special one is meant.
     ordered = sorted(by_code.values(), key=lambda i: -i.fixed_bits)
     for a, b in overlaps(ordered):
         both = a.mask & b.mask
         if both not in (a.mask, b.mask):
-            warnings.append(f"{a.where}: {a.name} and {b.name} ({b.where}) both match {a.match | b.match:#0{2 + 2 * a.size}x}; {a.name} wins")
+            warnings.append(
+                f"{a.where}: {a.name} and {b.name} ({b.where}) both match {a.match | b.match:#0{2 + 2 * a.size}x}; {a.name} wins"
+            )
     return ordered
 
 
@@ -255,10 +316,12 @@ def _check_always(tree: Tree, declaration: SetDeclaration) -> None:
     block = tree.children[-1]
     statements = block.children if isinstance(block, Tree) else []
     if len(statements) == 1:
-        text = "".join(str(t) for t in statements[0].scan_values(lambda v: isinstance(v, Token)))  # type: ignore[union-attr]
+        text = "".join(str(t) for t in statements[0].scan_values(lambda v: isinstance(v, Token)))
         if re.fullmatch(r"PC(=PC\+|\+=)(\d+|__encoding_size(/8)?)", text):
             return
-    raise declaration.source.error("always blocks are supported only as PC = PC + 4; this hart has no logic between instructions", tree)
+    raise declaration.source.error(
+        "always blocks are supported only as PC = PC + 4; this hart has no logic between instructions", tree
+    )
 
 
 def _check_functions(e: Elaboration, lenient: bool) -> None:
@@ -267,5 +330,8 @@ def _check_functions(e: Elaboration, lenient: bool) -> None:
             continue
         builder = Builder()
         behaviour = Behaviour(e, {}, builder, function.source, 32, lenient)
-        temps = [builder.effect("getvar", attr=builder.variable(*kind.range), result=kind.range) for _, kind in function.parameters]
+        temps = [
+            builder.effect("getvar", attr=builder.variable(*kind.range), result=kind.range)
+            for _, kind in function.parameters
+        ]
         behaviour._inline(function, temps, function.body)

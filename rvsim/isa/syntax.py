@@ -71,12 +71,16 @@ def read_source(path: Path, name: str | None = None) -> Source:
     name = name or str(path)
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise CoreDslError(f"expected a description of at most {MAX_BYTES} bytes, found {path.stat().st_size}", name)
+            raise CoreDslError(
+                f"expected a description of at most {MAX_BYTES} bytes, found {path.stat().st_size}", name
+            )
         text = path.read_text("utf-8")
     except OSError as error:
         raise CoreDslError(f"cannot read the description: {error.strerror or error}", name) from None
     except UnicodeDecodeError as error:
-        raise CoreDslError(f"expected UTF-8 text, found the byte {error.object[error.start]:#04x} at {error.start}", name) from None
+        raise CoreDslError(
+            f"expected UTF-8 text, found the byte {error.object[error.start]:#04x} at {error.start}", name
+        ) from None
     return Source(name, text)
 
 
@@ -95,8 +99,14 @@ def _parser() -> Lark:
 
 
 # Names of the grammar's terminals as a person would write them.
-_TERMINALS = {"ID": "a name", "INTEGER": "a number", "STRING": "a string", "SIGN": "'signed' or 'unsigned'", "$END": "the end of the file",
-              "SHORTHAND": "'int', 'char', 'short' or 'long'"}  # fmt: skip
+_TERMINALS = {
+    "ID": "a name",
+    "INTEGER": "a number",
+    "STRING": "a string",
+    "SIGN": "'signed' or 'unsigned'",
+    "$END": "the end of the file",
+    "SHORTHAND": "'int', 'char', 'short' or 'long'",
+}
 
 
 def _terminal(name: str) -> str:
@@ -120,7 +130,8 @@ def _parse(text: str, name: str) -> Tree:
             line, column = text.count("\n") + 1, len(text.rsplit("\n", 1)[-1]) + 1
         raise CoreDslError(f"expected {wanted}; found {found}", name, line, column, text) from None
     except UnexpectedCharacters as error:
-        found = repr(text[error.pos_in_stream]) if error.pos_in_stream < len(text) else "the end of the file"
+        at = error.pos_in_stream or 0
+        found = repr(text[at]) if at < len(text) else "the end of the file"
         raise CoreDslError(f"no CoreDSL token starts with {found} here", name, error.line, error.column, text) from None
     except UnexpectedInput as error:
         raise CoreDslError(str(error), name, error.line, error.column, text) from None

@@ -47,26 +47,49 @@ class CsrFile:
         # A write to mcycle moves the origin the count is taken from.
         self.cycle_offset = self.instret_offset = 0
         self._read: dict[int, Callable[[], int]] = {
-            0x300: lambda: self.mstatus, 0x301: lambda: MISA | (MISA_X if capability is not None else 0), 0x304: lambda: self.mie,
-            0x305: lambda: self.mtvec, 0x310: lambda: 0, 0x340: lambda: self.mscratch, 0x341: lambda: self.mepc, 0x342: lambda: self.mcause,
-            0x343: lambda: self.mtval, 0x344: lambda: self.mip, 0xF11: lambda: 0, 0xF12: lambda: 0, 0xF13: lambda: 0, 0xF14: lambda: 0,
+            0x300: lambda: self.mstatus,
+            0x301: lambda: MISA | (MISA_X if capability is not None else 0),
+            0x304: lambda: self.mie,
+            0x305: lambda: self.mtvec,
+            0x310: lambda: 0,
+            0x340: lambda: self.mscratch,
+            0x341: lambda: self.mepc,
+            0x342: lambda: self.mcause,
+            0x343: lambda: self.mtval,
+            0x344: lambda: self.mip,
+            0xF11: lambda: 0,
+            0xF12: lambda: 0,
+            0xF13: lambda: 0,
+            0xF14: lambda: 0,
             0xF15: lambda: 0,
-        }  # fmt: skip
+        }
         for base in (0xB00, 0xC00):
-            self._read |= {base: lambda: self._cycle() & WORD, base + 0x80: lambda: self._cycle() >> 32 & WORD,
-                           base + 2: lambda: self._instret() & WORD, base + 0x82: lambda: self._instret() >> 32 & WORD}  # fmt: skip
+            self._read |= {
+                base: lambda: self._cycle() & WORD,
+                base + 0x80: lambda: self._cycle() >> 32 & WORD,
+                base + 2: lambda: self._instret() & WORD,
+                base + 0x82: lambda: self._instret() >> 32 & WORD,
+            }
         # time counts cycles: there is no other clock.
         self._read |= {0xC01: self._read[0xC00], 0xC81: self._read[0xC80]}
         if capability is not None:
             self._read[CAPABILITY] = lambda: capability
         self._write: dict[int, Callable[[int], None]] = {
-            0x300: lambda v: setattr(self, "mstatus", v & (MSTATUS_MIE | MSTATUS_MPIE) | MSTATUS_MPP), 0x301: lambda v: None,
-            0x304: lambda v: setattr(self, "mie", v & MIE_MASK), 0x305: lambda v: setattr(self, "mtvec", v & ~2), 0x310: lambda v: None,
-            0x340: lambda v: setattr(self, "mscratch", v), 0x341: lambda v: setattr(self, "mepc", v & ~1),
-            0x342: lambda v: setattr(self, "mcause", v), 0x343: lambda v: setattr(self, "mtval", v), 0x344: lambda v: None,
-            0xB00: lambda v: self._set_cycle(self._cycle() & ~WORD | v), 0xB80: lambda v: self._set_cycle(self._cycle() & WORD | v << 32),
-            0xB02: lambda v: self._set_instret(self._instret() & ~WORD | v), 0xB82: lambda v: self._set_instret(self._instret() & WORD | v << 32),
-        }  # fmt: skip
+            0x300: lambda v: setattr(self, "mstatus", v & (MSTATUS_MIE | MSTATUS_MPIE) | MSTATUS_MPP),
+            0x301: lambda v: None,
+            0x304: lambda v: setattr(self, "mie", v & MIE_MASK),
+            0x305: lambda v: setattr(self, "mtvec", v & ~2),
+            0x310: lambda v: None,
+            0x340: lambda v: setattr(self, "mscratch", v),
+            0x341: lambda v: setattr(self, "mepc", v & ~1),
+            0x342: lambda v: setattr(self, "mcause", v),
+            0x343: lambda v: setattr(self, "mtval", v),
+            0x344: lambda v: None,
+            0xB00: lambda v: self._set_cycle(self._cycle() & ~WORD | v),
+            0xB80: lambda v: self._set_cycle(self._cycle() & WORD | v << 32),
+            0xB02: lambda v: self._set_instret(self._instret() & ~WORD | v),
+            0xB82: lambda v: self._set_instret(self._instret() & WORD | v << 32),
+        }
 
     def _cycle(self) -> int:
         return self.counters.cycles + self.cycle_offset

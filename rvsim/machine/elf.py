@@ -1,8 +1,7 @@
 """Reading a program: what an ELF file asks of the machine, or one clear reason why it cannot run.
 
-The header, segments, sections and symbols are four fixed records (ELF specification, "Object Files"; RISC-V ELF psABI),
-read here with `struct`: every program pays for them at start-up, where importing pyelftools alone takes 33 ms. DWARF is
-pyelftools' work, and only done when somebody asks for a line.
+pyelftools reads the records and strings of the file (ELF specification, "Object Files") and its DWARF lines; what is
+checked around it here is what a damaged or hostile file must not do to the run.
 """
 
 from __future__ import annotations
@@ -14,11 +13,15 @@ from bisect import bisect_right
 from functools import cached_property
 from io import BytesIO
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from rvsim.errors import ElfError
+
+if TYPE_CHECKING:
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.sections import StringTableSection
 
 ADDRESS_SPACE = 1 << 32
 MAX_MEMORY = 1 << 30
@@ -26,6 +29,12 @@ MAX_MEMORY = 1 << 30
 
 MAX_DEBUG = 256 << 20
 """Most bytes of unpacked debug sections that are read: a compressed section states any size it likes."""
+
+MAX_SYMBOLS = 1 << 18
+"""Most symbols that are read, at about 15 µs each."""
+
+MAX_NAMES = 64 << 20
+"""Most characters of symbol or section names that are read: any number of them may share one long string."""
 
 COPY_HINT = "copy or build it again"
 MAP_HINT = "check the memory map in the linker script"
@@ -295,36 +304,35 @@ def parse_elf(image: bytes, path: str = "<memory>", *, max_memory: int = MAX_MEM
         raise ElfError(f"{path} is empty: expected a RISC-V ELF executable; was the build interrupted?")
     if image[:4] != b"\x7fELF":
         raise ElfError(f"{path} is not an ELF file: {_looks_like(image)}")
-    if len(image) < 52:
-        raise ElfError(f"{path} is truncated: {len(image)} bytes, but the ELF header alone takes 52; {COPY_HINT}")
-    _check_kind(image, path)
-    header = _Header(*_HEADER.unpack_from(image, 16))
-    segments = _read_segments(
-        [
-            _SegmentHeader(*each)
-            for each in _table(image, path, "program header", header.phoff, header.phentsize, header.phnum, _SEGMENT)
-        ],
-        image,
-        path,
-        max_memory,
-    )
-    _check_entry(header.entry, segments, path)
+    header_size = 64 if image[4:5] == b"\2" else 52
+    if len(image) < header_size:
+        raise ElfError(
+            f"{path} is truncated: {len(image)} bytes, but the ELF header alone takes {header_size}; {COPY_HINT}"
+        )
+    if image[4] not in (1, 2) or image[5] not in (1, 2):
+        raise ElfError(f"{path} is damaged: ELF class {image[4]} and byte order {image[5]} do not exist; {COPY_HINT}")
+
+    from elftools.elf.elffile import ELFFile
+
+    elf = ELFFile(BytesIO(image))
+    _check_kind(elf, path)
+    segments = _read_segments(_table(elf, path, "program header"), image, path, max_memory)
+    _check_entry(elf["e_entry"], segments, path)
 
     notes: list[str] = []
-    section_headers = _table(image, path, "section header", header.shoff, header.shentsize, header.shnum, _SECTION)
-    sections = _read_sections([_SectionHeader(*each) for each in section_headers], header.shstrndx, image, notes)
-    symbols = _read_symbols(sections, notes)
+    sections = _read_sections(elf, _table(elf, path, "section header"), image, notes)
+    symbols = _read_symbols(elf, sections, image, notes)
     return Program(
         path=path,
-        entry=header.entry,
+        entry=elf["e_entry"],
         segments=segments,
         functions=symbols["function"],
         objects=symbols["object"],
         labels=symbols["label"],
         sections=tuple(section.public for section in sections[1:]),
-        io=_read_io(sections, path),
-        flags=header.flags,
-        arch=_read_arch(sections),
+        io=_read_io(sections, image, path),
+        flags=elf["e_flags"],
+        arch=_read_arch(sections, image),
         notes=tuple(notes),
         image=image,
     )
@@ -380,124 +388,70 @@ def _looks_like(image: bytes) -> str:
     return f"it begins with {image[:8].hex(' ')}, expected 7f 45 4c 46; use the linker's output, not a raw binary"
 
 
-def _check_kind(image: bytes, path: str) -> None:
+def _check_kind(elf: ELFFile, path: str) -> None:
     """Class, byte order, machine and type, in one message when they are another computer's."""
-    elf_class, order = image[4], image[5]
-    if elf_class not in (1, 2) or order not in (1, 2):
-        raise ElfError(f"{path} is damaged: ELF class {elf_class} and byte order {order} do not exist; {COPY_HINT}")
-    kind, machine = struct.unpack_from("<HH" if order == 1 else ">HH", image, 16)
-    if machine != 243 or elf_class == 2 or order == 2:
-        width = 32 * elf_class
-        endian = "little" if order == 1 else "big"
+    machine, kind = elf["e_machine"], elf["e_type"]
+    if machine != "EM_RISCV" or elf.elfclass != 32 or not elf.little_endian:
         raise ElfError(
-            f"{path} is a {width}-bit {endian}-endian ELF for {_machine_name(machine)}: "
-            f"expected 32-bit little-endian RISC-V; {BUILD_HINT}"
+            f"{path} is a {elf.elfclass}-bit {'little' if elf.little_endian else 'big'}-endian ELF for "
+            f"{_machine_name(machine)}: expected 32-bit little-endian RISC-V; {BUILD_HINT}"
         )
-    if kind == 1:
+    if kind == "ET_REL":
         raise ElfError(
             f"{path} is a relocatable object, not an executable; link it first (docs: rvsim's linker script)"
         )
-    if kind == 3:
+    if kind == "ET_DYN":
         raise ElfError(f"{path} is a shared object or position-independent executable; link it with -static -no-pie")
-    if kind != 2:
-        name = {0: "no type", 4: "a core dump"}.get(kind, f"type {kind}")
+    if kind != "ET_EXEC":
+        name = {"ET_NONE": "no type", "ET_CORE": "a core dump"}.get(kind, f"type {kind}")
         raise ElfError(f"{path} is not an executable (its ELF header says {name}); use the linker's output")
 
 
-def _machine_name(machine: int) -> str:
+def _machine_name(machine: str | int) -> str:
+    """`e_machine` in words; pyelftools leaves a number it does not know."""
     from elftools.elf.descriptions import describe_e_machine
-    from elftools.elf.enums import ENUM_E_MACHINE
 
-    if machine == 243:
-        return "RISC-V"
-    for name, number in ENUM_E_MACHINE.items():
-        if number == machine and name.startswith("EM_"):
-            description = str(describe_e_machine(name))
-            return name[3:] if description.startswith("<unknown>") else description
-    return f"unknown machine {machine}"
+    if isinstance(machine, int):
+        return f"unknown machine {machine}"
+    description = str(describe_e_machine(machine))
+    return machine.removeprefix("EM_") if description.startswith("<unknown>") else description
 
 
-class _Header(NamedTuple):
-    """Elf32_Ehdr after e_ident."""
+def _table(elf: ELFFile, path: str, what: Literal["program header", "section header"]) -> list[Any]:
+    """All program or section headers, which must be in the file.
 
-    type: int
-    machine: int
-    version: int
-    entry: int
-    phoff: int
-    shoff: int
-    flags: int
-    ehsize: int
-    phentsize: int
-    phnum: int
-    shentsize: int
-    shnum: int
-    shstrndx: int
+    Not `iter_segments` and `iter_sections`: they read on into what a header points to, which may be damaged when the
+    header is not, and take more entries than the ELF header says from section 0.
+    """
+    from elftools.common.utils import struct_parse
 
-
-class _SegmentHeader(NamedTuple):
-    """Elf32_Phdr."""
-
-    type: int
-    offset: int
-    address: int
-    physical: int
-    file_size: int
-    size: int
-    flags: int
-    align: int
-
-
-class _SectionHeader(NamedTuple):
-    """Elf32_Shdr."""
-
-    name: int
-    type: int
-    flags: int
-    address: int
-    offset: int
-    size: int
-    link: int
-    info: int
-    align: int
-    entry_size: int
-
-
-_HEADER = struct.Struct("<2H5I6H")
-_SEGMENT = struct.Struct("<8I")
-_SECTION = struct.Struct("<10I")
-_SYMBOL = struct.Struct("<IIIBBH")  # Elf32_Sym: name, value, size, info, other, section
-_PT_LOAD = 1
-_SHT_NULL, _SHT_SYMTAB, _SHT_NOBITS = 0, 2, 8
-_SHN_UNDEF, _SHN_LORESERVE, _SHN_ABS = 0, 0xFF00, 0xFFF1
-
-
-def _table(
-    image: bytes, path: str, what: str, offset: int, entry_size: int, count: int, entry: struct.Struct
-) -> list[tuple[int, ...]]:
-    """The `count` records at `offset`, which must be in the file."""
+    record, prefix = (elf.structs.Elf_Phdr, "e_ph") if what == "program header" else (elf.structs.Elf_Shdr, "e_sh")
+    offset, count, entry_size = elf[f"{prefix}off"], elf[f"{prefix}num"], elf[f"{prefix}entsize"]
     if count == 0 or offset == 0:
         return []
-    if entry_size != entry.size:
+    size = record.sizeof()
+    if entry_size != size:
+        raise ElfError(f"{path} is damaged: a {what} takes {size} bytes, its ELF header says {entry_size}; {COPY_HINT}")
+    end = offset + count * size
+    if end > elf.stream_len:
         raise ElfError(
-            f"{path} is damaged: a {what} takes {entry.size} bytes, its ELF header says {entry_size}; {COPY_HINT}"
+            f"{path} is truncated: its {what}s reach to byte {end}, the file has {elf.stream_len}; {COPY_HINT}"
         )
-    end = offset + count * entry.size
-    if end > len(image):
-        raise ElfError(f"{path} is truncated: its {what}s reach to byte {end}, the file has {len(image)}; {COPY_HINT}")
-    return list(entry.iter_unpack(image[offset:end]))
+    return [struct_parse(record, elf.stream, stream_pos=at) for at in range(offset, end, size)]
 
 
 # ------------------------------------------------------------------------------------------------------------- segments
 
 
-def _read_segments(headers: list[_SegmentHeader], image: bytes, path: str, max_memory: int) -> tuple[Segment, ...]:
+def _read_segments(headers: list[Any], image: bytes, path: str, max_memory: int) -> tuple[Segment, ...]:
+    from elftools.elf.constants import P_FLAGS
+
     segments = []
     total = 0
     for header in headers:
-        if header.type != _PT_LOAD:
+        if header["p_type"] != "PT_LOAD":
             continue
-        address, size, offset, file_size = header.address, header.size, header.offset, header.file_size
+        address, size, offset, file_size = (header[f"p_{each}"] for each in ("vaddr", "memsz", "offset", "filesz"))
         if file_size > size:
             raise ElfError(
                 f"{path} is damaged: the segment at 0x{address:08x} has {file_size} bytes in the file "
@@ -520,15 +474,15 @@ def _read_segments(headers: list[_SegmentHeader], image: bytes, path: str, max_m
             raise ElfError(
                 f"{path} asks for at least {total:,} bytes of memory, the limit is {max_memory:,}; {MAP_HINT}"
             )
-        flags = header.flags
+        flags = header["p_flags"]
         segments.append(
             Segment(
                 address=address,
                 data=image[offset : offset + file_size],
                 size=size,
-                readable=bool(flags & 4),
-                writable=bool(flags & 2),
-                executable=bool(flags & 1),
+                readable=bool(flags & P_FLAGS.PF_R),
+                writable=bool(flags & P_FLAGS.PF_W),
+                executable=bool(flags & P_FLAGS.PF_X),
             )
         )
     if not segments:
@@ -562,84 +516,111 @@ def _check_entry(entry: int, segments: tuple[Segment, ...], path: str) -> None:
 
 
 class _RawSection(msgspec.Struct, kw_only=True):
-    """A section header with its bytes, which are None when they are not (wholly) in the file."""
+    """A section with its header as pyelftools reads it."""
 
     public: Section
-    type: int
-    link: int
-    data: bytes | None
+    header: Any
+
+    def data(self, image: bytes) -> bytes | None:
+        """Its bytes, or None when they are not (wholly) in the file."""
+        end = self.header["sh_offset"] + self.header["sh_size"]
+        if self.header["sh_type"] in ("SHT_NOBITS", "SHT_NULL") or end > len(image):
+            return None
+        return image[self.header["sh_offset"] : end]
 
 
-def _read_sections(headers: list[_SectionHeader], names: int, image: bytes, notes: list[str]) -> list[_RawSection]:
+def _string_table(elf: ELFFile, data: bytes) -> StringTableSection:
+    """The string table whose bytes are `data`; a string that does not begin and end in it is empty."""
+    from elftools.construct import Container
+    from elftools.elf.sections import StringTableSection
+
+    table = StringTableSection(Container(sh_flags=0, sh_offset=0, sh_size=len(data), sh_addralign=1), "", elf)
+    table.stream = BytesIO(data[: data.rfind(b"\0") + 1])  # in the file's stream, get_string would read past the table
+    return table
+
+
+def _read_sections(elf: ELFFile, headers: list[Any], image: bytes, notes: list[str]) -> list[_RawSection]:
+    from elftools.elf.constants import SH_FLAGS
+
     table = b""
-    if 0 < names < len(headers):
-        table = image[headers[names].offset : headers[names].offset + headers[names].size]
+    if 0 < elf["e_shstrndx"] < len(headers):
+        header = headers[elf["e_shstrndx"]]
+        table = image[header["sh_offset"] : header["sh_offset"] + header["sh_size"]]
+    strings = _string_table(elf, table)
     sections = []
+    names = 0
     for header in headers:
-        name = _string(table, header.name)
-        end = header.offset + header.size
-        in_file = header.type not in (_SHT_NOBITS, _SHT_NULL)
-        if in_file and end > len(image):
+        name = _printable(strings.get_string(header["sh_name"])) if names <= MAX_NAMES else ""
+        names += len(name)
+        end = header["sh_offset"] + header["sh_size"]
+        if end > len(image) and header["sh_type"] not in ("SHT_NOBITS", "SHT_NULL"):
             notes.append(f"section {name or '(no name)'} reaches to byte {end}, the file has {len(image)}")
-        sections.append(
-            _RawSection(
-                public=Section(
-                    name=name,
-                    address=header.address,
-                    size=header.size,
-                    alloc=bool(header.flags & 2),
-                    executable=bool(header.flags & 4),
-                ),
-                type=header.type,
-                link=header.link,
-                data=image[header.offset : end] if in_file and end <= len(image) else None,
-            )
+        public = Section(
+            name=name,
+            address=header["sh_addr"],
+            size=header["sh_size"],
+            alloc=bool(header["sh_flags"] & SH_FLAGS.SHF_ALLOC),
+            executable=bool(header["sh_flags"] & SH_FLAGS.SHF_EXECINSTR),
         )
+        sections.append(_RawSection(public=public, header=header))
     return sections
 
 
-_KINDS = {0: "label", 1: "object", 2: "function"}  # STT_NOTYPE, STT_OBJECT, STT_FUNC
-_LOCAL = 0
+_KINDS = {"STT_NOTYPE": "label", "STT_OBJECT": "object", "STT_FUNC": "function"}
 
 
-def _read_symbols(sections: list[_RawSection], notes: list[str]) -> dict[str, tuple[Symbol, ...]]:
+def _read_symbols(
+    elf: ELFFile, sections: list[_RawSection], image: bytes, notes: list[str]
+) -> dict[str, tuple[Symbol, ...]]:
+    from elftools.elf.constants import SHN_INDICES
+    from elftools.elf.sections import SymbolTableSection
+
     none: dict[str, tuple[Symbol, ...]] = {"function": (), "object": (), "label": ()}
-    table = next((section for section in sections if section.type == _SHT_SYMTAB), None)
+    table = next((section for section in sections if section.header["sh_type"] == "SHT_SYMTAB"), None)
     if table is None:
         notes.append("no symbol table: functions and data have no names; do not strip the program")
         return none
-    strings = sections[table.link].data if table.link < len(sections) else None
-    if table.data is None or strings is None or len(table.data) % _SYMBOL.size:
+    header, entry_size = table.header, elf.structs.Elf_Sym.sizeof()
+    strings = sections[header["sh_link"]].data(image) if header["sh_link"] < len(sections) else None
+    if table.data(image) is None or strings is None or header["sh_size"] % entry_size:
         notes.append("the symbol table is damaged: functions and data have no names")
         return none
+    header.update(sh_entsize=entry_size, sh_flags=0)  # pyelftools believes both, and neither says anything new
 
     found = []
-    lost = 0
-    for offset, value, size, info, _other, index in _SYMBOL.iter_unpack(table.data):
-        kind, name = _KINDS.get(info & 15), _string(strings, offset)
+    names = lost = 0
+    symbol_table = SymbolTableSection(header, table.public.name, elf, _string_table(elf, strings))
+    for number, symbol in enumerate(symbol_table.iter_symbols()):
+        names += len(symbol.name)
+        if number >= MAX_SYMBOLS or names > MAX_NAMES:
+            notes.append(f"the symbol table is too large: its first {number} symbols are read")
+            break
+        kind, name, index = _KINDS.get(symbol["st_info"]["type"]), _printable(symbol.name), symbol["st_shndx"]
+        # Mapping symbols ($x, $d) and the assembler's own labels (.L) name nothing.
+        if kind is None or not name or name.startswith(("$", ".L")):
+            continue
         if (
-            kind is None or not name or name.startswith(("$", ".L"))
-        ):  # mapping symbols ($x, $d), the assembler's own labels
-            continue
-        if index == _SHN_UNDEF or (index >= _SHN_LORESERVE and index != _SHN_ABS):
-            continue
-        if index >= len(sections) and index != _SHN_ABS:
-            lost += 1
-            continue
-        found.append((value, size, kind, info >> 4, name, index))
+            index != "SHN_ABS"
+        ):  # pyelftools names this index and others, which are no place, and leaves the rest numbers
+            if not isinstance(index, int) or index >= SHN_INDICES.SHN_LORESERVE:
+                continue
+            if index >= len(sections):
+                lost += 1
+                continue
+        found.append((symbol["st_value"], symbol["st_size"], kind, symbol["st_info"]["bind"], name, index))
     if lost:
         notes.append(f"{lost} symbols are in sections that do not exist: they are left out")
     # The name to keep for an address comes first: sized before unsized, global before local.
-    found.sort(key=lambda each: (each[0], -each[1], each[3] == _LOCAL, each[4]))
+    found.sort(key=lambda each: (each[0], -each[1], each[3] == "STB_LOCAL", each[4]))
 
-    starts: dict[int, list[int]] = {}  # per section, where a function of size 0 ends at the latest
+    starts: dict[int | str, list[int]] = {}  # per section, where a function of size 0 ends at the latest
     for value, _, kind, binding, _, index in found:
-        if kind != "label" or binding != _LOCAL:
+        if kind != "label" or binding != "STB_LOCAL":
             starts.setdefault(index, []).append(value)
 
     symbols: dict[str, list[Symbol]] = {kind: [] for kind in none}
     for value, size, kind, _, name, index in found:
-        section = sections[index].public if index != _SHN_ABS else None
+        section = sections[index].public if index != "SHN_ABS" else None
         known = symbols[kind]
         if section is None or (known and known[-1].address == value):
             kind = "label"
@@ -661,12 +642,12 @@ def _read_symbols(sections: list[_RawSection], notes: list[str]) -> dict[str, tu
     return {kind: tuple(each) for kind, each in symbols.items()}
 
 
-def _read_io(sections: list[_RawSection], path: str) -> ProgramIO | None:
+def _read_io(sections: list[_RawSection], image: bytes, path: str) -> ProgramIO | None:
     section = next((each for each in sections if each.public.name == ".rvsim.io"), None)
     if section is None:
         return None
     try:
-        return msgspec.json.decode((section.data or b"").rstrip(b"\0"), type=ProgramIO)
+        return msgspec.json.decode((section.data(image) or b"").rstrip(b"\0"), type=ProgramIO)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ElfError(
             f"{path}: section .rvsim.io does not hold the description of tensors that docs/architecture.md defines: "
@@ -674,13 +655,13 @@ def _read_io(sections: list[_RawSection], path: str) -> ProgramIO | None:
         ) from None
 
 
-def _read_arch(sections: list[_RawSection]) -> str:
+def _read_arch(sections: list[_RawSection], image: bytes) -> str:
     """Tag_RISCV_arch (5) of the vendor "riscv" (RISC-V ELF psABI, "Attributes"); empty when absent or damaged.
 
     Not pyelftools: its iterator never ends on a second vendor or a length of 0.
     """
     section = next((each for each in sections if each.public.name == ".riscv.attributes"), None)
-    data = section.data if section else None
+    data = section.data(image) if section else None
     if not data or data[:1] != b"A":
         return ""
     try:
@@ -777,10 +758,8 @@ def _address_of(item: Segment | Symbol) -> int:
     return item.address
 
 
-def _string(table: bytes, offset: int) -> str:
-    """The NUL-terminated string at `offset`, empty when there is none; what would upset a terminal becomes `?`."""
-    end = table.find(b"\0", offset)
-    text = "" if end < 0 else table[offset:end].decode("utf-8", "replace")
+def _printable(text: str) -> str:
+    """`text`, with `?` for what would upset a terminal."""
     return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)
 
 

@@ -28,7 +28,10 @@ def walk(ops: list[Op]):  # type: ignore[no-untyped-def]
 
 def ends_block(instruction: Instruction) -> bool:
     """Whether the machine has to look behind the instruction: it may jump, write code or call the machine."""
-    return any(op.code in ("setpc", "store", "call") or (op.code == "load" and op.attr[0] != "MEM") for op in walk(instruction.body))
+    return any(
+        op.code in ("setpc", "store", "call") or (op.code == "load" and op.attr[0] != "MEM")
+        for op in walk(instruction.body)
+    )
 
 
 def with_major_opcode(instruction: Instruction, opcode: int) -> Instruction:
@@ -57,7 +60,9 @@ class Context:
         Extern functions by name.
     """
 
-    def __init__(self, hart: Hart, csrs: CsrFile, isas: Sequence[Isa], calls: dict[str, Callable[..., int | None]]) -> None:
+    def __init__(
+        self, hart: Hart, csrs: CsrFile, isas: Sequence[Isa], calls: dict[str, Callable[..., int | None]]
+    ) -> None:
         self.hart, self.csrs, self.calls = hart, csrs, calls
         self.pc = 0
         self.tval: int | None = None
@@ -72,7 +77,9 @@ class Context:
             for extern in isa.externs:
                 if extern.name not in calls and extern.name not in ("raise", "set_tval"):
                     known = ", ".join(sorted([*calls, "raise", "set_tval"]))
-                    raise UsageError(f"{isa.name}: the extern function {extern.name} is not provided by this machine; it has {known}")
+                    raise UsageError(
+                        f"{isa.name}: the extern function {extern.name} is not provided by this machine; it has {known}"
+                    )
 
     def get(self, file: str, index: int | None) -> int:
         if file == "X":

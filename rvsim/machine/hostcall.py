@@ -5,6 +5,7 @@ The guest reaches three streams and its own heap; there are no files.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Protocol
@@ -65,8 +66,16 @@ class HostCalls:
     ) -> None:
         self.hart, self.heap, self.break_ = hart, heap, heap[0]
         self.streams = {1: stdout or _writer("stdout"), 2: stderr or _writer("stderr")}
-        self.stdin = stdin or (lambda size: sys.stdin.buffer.read1(size))
-        self._calls = {57: self._close, 63: self._read, 64: self._write, 80: self._fstat, 93: self._exit, 94: self._exit, 214: self._brk}
+        self.stdin = stdin or _read_stdin
+        self._calls: dict[int, Callable[[int, int, int], int]] = {
+            57: self._close,
+            63: self._read,
+            64: self._write,
+            80: self._fstat,
+            93: self._exit,
+            94: self._exit,
+            214: self._brk,
+        }
 
     def serve(self) -> None:
         """Do what the registers ask for and leave the result in a0.
@@ -101,10 +110,10 @@ class HostCalls:
         self.hart.poke(address, data[:size])
         return len(data[:size])
 
-    def _close(self, fd: int, *_: int) -> int:
+    def _close(self, fd: int, address: int, size: int) -> int:
         return 0 if fd <= 2 else -EBADF
 
-    def _fstat(self, fd: int, address: int, *_: int) -> int:
+    def _fstat(self, fd: int, address: int, size: int) -> int:
         if fd > 2:
             return -EBADF
         # struct stat of riscv32 with 64-bit times: st_mode is the word at 16; the streams are character devices.
@@ -112,13 +121,18 @@ class HostCalls:
         record[16:20] = S_IFCHR.to_bytes(4, "little")
         return 0 if self.hart.poke(address, bytes(record)) else -EFAULT
 
-    def _brk(self, address: int, *_: int) -> int:
+    def _brk(self, address: int, unused1: int, unused2: int) -> int:
         if self.heap[0] <= address <= self.heap[1]:
             self.break_ = address
         return self.break_
 
-    def _exit(self, code: int, *_: int) -> int:
+    def _exit(self, code: int, unused1: int, unused2: int) -> int:
         raise Exit(code & 0xFF)
+
+
+def _read_stdin(size: int) -> bytes:
+    # What is there now, as read(2) on a terminal or pipe.
+    return os.read(sys.stdin.fileno(), size)
 
 
 def _writer(name: str) -> Callable[[bytes], object]:

@@ -23,18 +23,32 @@ from rvsim.machine._hart import GuestTrap, Hart
 from rvsim.machine.csr import CsrFile
 from rvsim.machine.elf import Program, Tensor, load_elf
 from rvsim.machine.hostcall import Exit, HostCalls
-from rvsim.machine.result import AcceleratorReport, Count, FunctionProfile, RunResult, StopReason, SymbolTraffic, Traffic
+from rvsim.machine.result import (
+    AcceleratorReport,
+    Count,
+    FunctionProfile,
+    RunResult,
+    StopReason,
+    SymbolTraffic,
+    Traffic,
+)
 from rvsim.timing import load_core_timing
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from accel.protocol import Coprocessor
+    from accel.protocol import AccessFault, Coprocessor
 
 SP = 2
 ECALL, BREAKPOINT, ILLEGAL = 11, 3, 2
 NO_LIMIT = 1 << 62
-_STOP_REASONS: dict[int, StopReason] = {1: "access-fault", 2: "illegal-instruction", 3: "breakpoint", 5: "access-fault", 7: "access-fault"}
+_STOP_REASONS: dict[int, StopReason] = {
+    1: "access-fault",
+    2: "illegal-instruction",
+    3: "breakpoint",
+    5: "access-fault",
+    7: "access-fault",
+}
 
 
 class Machine:
@@ -98,15 +112,19 @@ class Machine:
         self.isa = bundled("rv32imc")
         self.warnings: list[str] = list(program.notes)
         self._extensions = self._load_extensions(isa_ext)
-        self._classes = [ccode.instruction_class(i) for i in self.isa.instructions] + [c for _, _, c in self._extensions]
+        self._classes = [ccode.instruction_class(i) for i in self.isa.instructions] + [
+            c for _, _, c in self._extensions
+        ]
         self._hart = Hart(self, self._kinds(), self._hart_timing())
         self.csrs = CsrFile(self._hart, self.coprocessor.capability if self.coprocessor else None)
         self._map(memory, memory_limit)
-        calls = {"coprocessor_issue": self._issue, "fence_i": lambda: None}
+        calls: dict[str, Callable[..., int | None]] = {"coprocessor_issue": self._issue, "fence_i": lambda: None}
         self._context = extension.Context(self._hart, self.csrs, [isa for _, isa, _ in self._extensions], calls)
         for instruction, _, class_ in self._extensions:
             cost = self.timing.cycles[class_]
-            self._hart.add_custom(instruction.mask, instruction.match, instruction.size, extension.ends_block(instruction), cost)
+            self._hart.add_custom(
+                instruction.mask, instruction.match, instruction.size, extension.ends_block(instruction), cost
+            )
         self._stack(args)
         self._hart.pc = program.entry
         self._host = HostCalls(self._hart, self._heap, stdout, stderr, stdin)
@@ -125,13 +143,19 @@ class Machine:
         added: list[tuple[Instruction, Any, str]] = []
         if self.coprocessor is not None:
             isa = bundled(self.coprocessor.description.stem)
-            added += [(extension.with_major_opcode(i, self.coprocessor.major_opcode), isa, "coprocessor") for i in isa.instructions]
+            added += [
+                (extension.with_major_opcode(i, self.coprocessor.major_opcode), isa, "coprocessor")
+                for i in isa.instructions
+            ]
         for file in files:
             isa = extension.load_extension(file)
             self.warnings += isa.warnings
             for instruction in isa.instructions:
                 for other, owner, _ in added:
-                    if instruction.size == other.size and (instruction.match ^ other.match) & instruction.mask & other.mask == 0:
+                    if (
+                        instruction.size == other.size
+                        and (instruction.match ^ other.match) & instruction.mask & other.mask == 0
+                    ):
                         raise UsageError(
                             f"{file}: {instruction.name} and {other.name} of {owner.name} claim the same words; "
                             "move one to another opcode (--set accel.custom_opcode=custom-1)"
@@ -143,9 +167,22 @@ class Machine:
         kinds = []
         for instruction in self.isa.instructions:
             class_ = ccode.instruction_class(instruction)
-            sizes = [op.attr[1] for op in extension.walk(instruction.body) if op.code in ("load", "store") and op.attr[0] == "MEM"]
+            sizes = [
+                op.attr[1]
+                for op in extension.walk(instruction.body)
+                if op.code in ("load", "store") and op.attr[0] == "MEM"
+            ]
             size = sizes[0] if sizes else 0
-            kinds.append((self.timing.cycles[class_], size, class_ == "store", class_ == "divide", class_ == "csr", class_ == "branch"))
+            kinds.append(
+                (
+                    self.timing.cycles[class_],
+                    size,
+                    class_ == "store",
+                    class_ == "divide",
+                    class_ == "csr",
+                    class_ == "branch",
+                )
+            )
         return kinds
 
     def _hart_timing(self) -> dict[str, Any]:
@@ -155,19 +192,32 @@ class Machine:
             if name not in names.CSR_NUMBERS:
                 raise UsageError(f"core {t.name}: csr_write_cycles.{name}: no such CSR")
             csr[names.CSR_NUMBERS[name]] = cycles
-        return {"taken": t.taken_branch_cycles, "straddle": t.straddle_cycles, "misaligned": t.misaligned_cycles, "trap": t.trap_cycles,
-                "divide": t.divide_histogram_cycles(), "csr": csr, "split_misaligned": t.misaligned == "split"}  # fmt: skip
+        return {
+            "taken": t.taken_branch_cycles,
+            "straddle": t.straddle_cycles,
+            "misaligned": t.misaligned_cycles,
+            "trap": t.trap_cycles,
+            "divide": t.divide_histogram_cycles(),
+            "csr": csr,
+            "split_misaligned": t.misaligned == "split",
+        }
 
     def _map(self, options: Sequence[str], limit: int) -> None:
         self.regions = memory.layout(self.program, [memory.parse_memory(o) for o in options], limit)
         home = next((r for r in self.regions if r.name == "ram"), self.regions[-1])
         self._stack_top = home.end
         self._intervals = memory.intervals(self.regions, self.program, self._stack_top)
-        self._hart.map([(r.base, r.size, r.permissions) for r in self.regions], [(i.low, i.last, i.region) for i in self._intervals])
+        self._hart.map(
+            [(r.base, r.size, r.permissions) for r in self.regions],
+            [(i.low, i.last, i.region) for i in self._intervals],
+        )
         for segment in self.program.segments:
             if segment.data and not self._hart.poke(segment.address, segment.data):
                 raise ElfError(f"{self.program.path}: the segment at {segment.address:#010x} does not fit into memory")
-        end = max((s.end for s in self.program.segments if s.writable), default=max((s.end for s in self.program.segments), default=home.base))
+        end = max(
+            (s.end for s in self.program.segments if s.writable),
+            default=max((s.end for s in self.program.segments), default=home.base),
+        )
         start = (end + 15) & ~15
         region = next((r for r in self.regions if r.base <= end <= r.end), home)
         # The upper quarter of the RAM is left to the stack.
@@ -217,7 +267,7 @@ class Machine:
             raise GuestTrap(0, 7 if fault.write else 5, fault.address & 0xFFFF_FFFF)
         return response.value
 
-    _coprocessor_fault = None
+    _coprocessor_fault: AccessFault | None = None
 
     # The memory port of a coprocessor (accel.protocol.MemoryPort).
     def view(self, address: int, size: int, write: bool) -> memoryview:
@@ -253,11 +303,17 @@ class Machine:
                 message = f"stopped at the limit of {limit} instructions, at {self.program.where(hart.pc)}; raise --max-instructions to go on"
                 break
             if event[0] == "interrupted":
-                stop, message = "interrupted", f"interrupted at {self.program.where(hart.pc)} after {hart.instructions} instructions"
+                stop, message = (
+                    "interrupted",
+                    f"interrupted at {self.program.where(hart.pc)} after {hart.instructions} instructions",
+                )
                 break
             if event[0] == "wait":
                 # Nothing interrupts this hart yet (no timer, no devices): waiting would never end.
-                stop, message = "trap", f"wfi at {self.program.where(hart.pc - 4)}: no interrupt source exists, the program would wait forever"
+                stop, message = (
+                    "trap",
+                    f"wfi at {self.program.where(hart.pc - 4)}: no interrupt source exists, the program would wait forever",
+                )
                 break
             _, pc, irq, cause, tval = event
             if cause == ECALL and not irq and self.csrs.mtvec == 0:
@@ -293,8 +349,10 @@ class Machine:
             return f"illegal instruction {text} at {where}: {self._illegal_hint(word)}"
         if cause in (5, 7) and self._coprocessor_fault is not None:
             fault, self._coprocessor_fault = self._coprocessor_fault, None
-            return (f"{what}: the coprocessor's command at {self.program.where(fault.pc)} {'writes' if fault.write else 'reads'} {fault.size} bytes at "
-                    f"{fault.address:#010x}, outside memory; reported by {text} at {where}; {self._memory_hint()}")  # fmt: skip
+            return (
+                f"{what}: the coprocessor's command at {self.program.where(fault.pc)} {'writes' if fault.write else 'reads'} {fault.size} bytes at "
+                f"{fault.address:#010x}, outside memory; reported by {text} at {where}; {self._memory_hint()}"
+            )
         if cause in (1, 5, 7):
             return f"{what} at address {tval:#010x}: {text} at {where}; {self._memory_hint()}"
         if cause in (0, 4, 6):
@@ -339,7 +397,9 @@ class Machine:
         cycles = hart.cycles
         report = None
         if self.coprocessor is not None:
-            report = msgspec.convert(_known_fields(self.coprocessor.report(cycles), AcceleratorReport), AcceleratorReport)
+            report = msgspec.convert(
+                _known_fields(self.coprocessor.report(cycles), AcceleratorReport), AcceleratorReport
+            )
         traffic, symbols = self._traffic(*fetch_and_access)
         return RunResult(
             program=self.program.path,
@@ -404,7 +464,9 @@ class Machine:
         for pc, stall in self._stalls.items():
             totals[bisect_right(starts, pc) - 1][1] += stall
         profiles = [
-            FunctionProfile(name=functions[n].name, address=functions[n].address, size=functions[n].size, instructions=i, cycles=c)
+            FunctionProfile(
+                name=functions[n].name, address=functions[n].address, size=functions[n].size, instructions=i, cycles=c
+            )
             if n >= 0
             else FunctionProfile(name="(no function)", address=0, size=0, instructions=i, cycles=c)
             for n, (i, c) in totals.items()
@@ -443,10 +505,14 @@ class Machine:
     def _tensor(self, which: str) -> tuple[Tensor, int]:
         tensor = getattr(self.program.io, which) if self.program.io else None
         if tensor is None:
-            raise UsageError(f"{self.program.path}: expected a section .rvsim.io that names the {which} tensor; found none (rvsim compile makes one)")
+            raise UsageError(
+                f"{self.program.path}: expected a section .rvsim.io that names the {which} tensor; found none (rvsim compile makes one)"
+            )
         symbol = self.program.symbol(tensor.symbol)
         if symbol is None:
-            raise ElfError(f"{self.program.path}: .rvsim.io names the {which} {tensor.symbol}, the program has no such symbol (was it stripped?)")
+            raise ElfError(
+                f"{self.program.path}: .rvsim.io names the {which} {tensor.symbol}, the program has no such symbol (was it stripped?)"
+            )
         return tensor, symbol.address
 
     def write_input(self, array: np.ndarray) -> None:
@@ -467,9 +533,13 @@ class Machine:
         tensor, address = self._tensor("input")
         array = np.asarray(array)
         if array.dtype != np.dtype(tensor.dtype) or _squeezed(array.shape) != _squeezed(tensor.shape):
-            raise InputFileError(f"input of {self.program.path}: expected {tensor.dtype} of shape {tuple(tensor.shape)}, "
-                                 f"found {array.dtype} of shape {array.shape}")  # fmt: skip
-        self.write_memory(address, np.ascontiguousarray(array).astype(np.dtype(tensor.dtype).newbyteorder("<")).tobytes())
+            raise InputFileError(
+                f"input of {self.program.path}: expected {tensor.dtype} of shape {tuple(tensor.shape)}, "
+                f"found {array.dtype} of shape {array.shape}"
+            )
+        self.write_memory(
+            address, np.ascontiguousarray(array).astype(np.dtype(tensor.dtype).newbyteorder("<")).tobytes()
+        )
 
     def read_output(self) -> np.ndarray:
         """The program's output tensor, of the dtype and shape that the program states."""
@@ -480,7 +550,11 @@ class Machine:
         count = 1
         for size in tensor.shape:
             count *= size
-        return np.frombuffer(self.read_memory(address, count * dtype.itemsize), dtype).reshape(tensor.shape).astype(tensor.dtype)
+        return (
+            np.frombuffer(self.read_memory(address, count * dtype.itemsize), dtype)
+            .reshape(tensor.shape)
+            .astype(tensor.dtype)
+        )
 
     def __repr__(self) -> str:
         accel = self.coprocessor.name if self.coprocessor else "off"

@@ -52,7 +52,9 @@ def parse_memory(option: str) -> Region:
         raise UsageError(f"--memory: expected NAME=ADDRESS,SIZE_KIB such as sram=0x20000000,64, found {option!r}")
     base, size = int(found[2], 0), int(found[3]) << 10
     if not size or base % PAGE or base + size > 1 << 32:
-        raise UsageError(f"--memory {option}: expected an address at a multiple of {PAGE} and 1 KiB or more below 4 GiB")
+        raise UsageError(
+            f"--memory {option}: expected an address at a multiple of {PAGE} and 1 KiB or more below 4 GiB"
+        )
     return Region(found[1], base, size, READ | WRITE | EXECUTE)
 
 
@@ -72,7 +74,9 @@ def layout(program: Program, extra: Sequence[Region] = (), limit: int = DEFAULT_
     given.sort(key=lambda r: r.base)
     for a, b in zip(given, given[1:], strict=False):
         if b.base < a.end:
-            raise UsageError(f"--memory: {a.name} ({a.base:#010x} to {a.end - 1:#010x}) and {b.name} ({b.base:#010x} on) overlap")
+            raise UsageError(
+                f"--memory: {a.name} ({a.base:#010x} to {a.end - 1:#010x}) and {b.name} ({b.base:#010x} on) overlap"
+            )
     outside: list[Region] = []
     for segment in program.segments:
         if not segment.size:
@@ -104,7 +108,9 @@ def layout(program: Program, extra: Sequence[Region] = (), limit: int = DEFAULT_
         regions[n] = regions[n]._replace(size=regions[n].size + min(HEAP_SIZE, room))
     total = sum(r.size for r in regions)
     if total > limit:
-        raise ElfError(f"{program.path}: needs {total >> 20} MiB of memory, the limit is {limit >> 20} MiB; check the linker script")
+        raise ElfError(
+            f"{program.path}: needs {total >> 20} MiB of memory, the limit is {limit >> 20} MiB; check the linker script"
+        )
     return regions
 
 
@@ -130,7 +136,11 @@ def intervals(regions: Sequence[Region], program: Program, stack: int) -> list[I
     objects = list(_disjoint(o for o in program.objects if o.size))
     result: list[Interval] = []
     for number, region in enumerate(regions):
-        cuts = [(o.address, o.address + o.size, o.name) for o in objects if region.base <= o.address and o.address + o.size <= region.end]
+        cuts = [
+            (o.address, o.address + o.size, o.name)
+            for o in objects
+            if region.base <= o.address and o.address + o.size <= region.end
+        ]
         at = region.base
         for low, end, name in [*cuts, (region.end, region.end, "")]:
             for section in sections:

@@ -61,8 +61,12 @@ class CoreTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         if missing:
             raise ValueError(f"cycles: expected a number for each class, found none for {', '.join(missing)}")
         _known("divide_by_divisor", self.divide_by_divisor, ("zero",))
-        numbers = {f"cycles.{k}": v for k, v in self.cycles.items()} | {f"csr_write_cycles.{k}": v for k, v in self.csr_write_cycles.items()}
-        numbers |= {k: getattr(self, k) for k in ("taken_branch_cycles", "straddle_cycles", "misaligned_cycles", "trap_cycles")}
+        numbers = {f"cycles.{k}": v for k, v in self.cycles.items()} | {
+            f"csr_write_cycles.{k}": v for k, v in self.csr_write_cycles.items()
+        }
+        numbers |= {
+            k: getattr(self, k) for k in ("taken_branch_cycles", "straddle_cycles", "misaligned_cycles", "trap_cycles")
+        }
         for key, value in numbers.items():
             if not 0 <= value <= MAX_CYCLES:
                 raise ValueError(f"{key}: expected 0 to {MAX_CYCLES} cycles, found {value}")
@@ -75,15 +79,32 @@ class CoreTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return [self.divide_by_divisor["zero"] if bucket % 67 == 0 else usual for bucket in range(2 * 67)]
 
 
-CLASSES = ("alu", "load", "store", "branch", "jump", "multiply", "multiply-high", "divide", "csr", "fence", "fence-i", "system", "coprocessor",
-           "custom")  # fmt: skip
+CLASSES = (
+    "alu",
+    "load",
+    "store",
+    "branch",
+    "jump",
+    "multiply",
+    "multiply-high",
+    "divide",
+    "csr",
+    "fence",
+    "fence-i",
+    "system",
+    "coprocessor",
+    "custom",
+)
 
 
 def _known(table: str, keys: Mapping[str, int], names: tuple[str, ...]) -> None:
     for key in keys:
         if key not in names:
             near = difflib.get_close_matches(key, names, 1)
-            raise ValueError(f"{table}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(names)}"))
+            raise ValueError(
+                f"{table}: unknown key {key!r}"
+                + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(names)}")
+            )
 
 
 def core_names() -> list[str]:
@@ -110,8 +131,10 @@ def load_core_timing(name_or_path: str, settings: Mapping[str, str] | None = Non
     path = Path(name_or_path) if name_or_path.endswith(".toml") else CORES / f"{name}.toml"
     if not name_or_path.endswith(".toml") and name not in core_names():
         near = difflib.get_close_matches(name, core_names(), 1)
-        raise UsageError(f"--core: expected one of {', '.join(core_names())} or a FILE.toml, found {name_or_path!r}"
-                         + (f"; did you mean {near[0]!r}?" if near else ""))  # fmt: skip
+        raise UsageError(
+            f"--core: expected one of {', '.join(core_names())} or a FILE.toml, found {name_or_path!r}"
+            + (f"; did you mean {near[0]!r}?" if near else "")
+        )
     try:
         table = msgspec.toml.decode(path.read_bytes())
         for key, value in (settings or {}).items():
