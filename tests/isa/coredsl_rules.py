@@ -186,9 +186,11 @@ EXPRESSION_VALUES: list[tuple[str, int]] = [
     ("(signed<16>)(unsigned<8>)0x80", 128),
     ("(signed)4'b1011", -5),
     ("(unsigned)4'sb1011", 11),
-    # Bitwise operators extend each operand by its own sign. The result is a value of its type: signed<8> holds no 240.
-    ("0x70 & (signed<4>)-1", 0x70),
-    ("(unsigned<16>)(0x12F0 & (signed<6>)-16)", 0x12F0),
+    # Bitwise operators extend each operand by its own sign. The result is a value of its type: signed<7> holds no 0x70,
+    # and signed<13> reads 0x12F0 as negative.
+    ("0x70 & (signed<8>)-1", 0x70),
+    ("0x70 & (signed<4>)-1", -16),
+    ("(unsigned<16>)(0x12F0 & (signed<6>)-16)", 0xF2F0),
     ("0xF0 & (signed<4>)-1", -16),
     ("0xFF ^ (signed<2>)0", -1),
     # Comparisons compare values, whatever the signs.
