@@ -87,7 +87,8 @@ def compile_sets(
         if own_only and not any(declaration is t for t in targets):
             continue
         try:
-            instruction, behaviour = _instruction(e, tree, declaration, lenient, any(declaration.source is t.source for t in targets))
+            own = any(declaration.source is t.source for t in targets)
+            instruction, behaviour = _instruction(e, tree, declaration, lenient, own)
         except TooLarge:
             raise declaration.source.error("the behaviour makes too many operations", tree) from None
         except RecursionError:
@@ -157,8 +158,9 @@ def _encoding(tree: Tree, source: Source) -> tuple[int, int, int, list[ir.Field]
 
 
 def _instruction(
-    e: Elaboration, tree: Tree, declaration: SetDeclaration, lenient: bool
+    e: Elaboration, tree: Tree, declaration: SetDeclaration, lenient: bool, own: bool
 ) -> tuple[ir.Instruction, Behaviour]:
+    """One instruction; `own` says that the file asked for declares it, not one it imports."""
     source, name = declaration.source, str(tree.children[0])
     parts = {c.data: c for c in tree.children if isinstance(c, Tree)}
     bits, mask, match, fields = _encoding(parts["encoding"], source)
@@ -194,7 +196,7 @@ def _instruction(
             notes.append(
                 f"field {field.name}: bits {_bit_list(gaps >> low << low)} stand nowhere in the encoding and are 0"
             )
-        # Reserved fields are ignored by intention now and then (fence), and whoever imports a set cannot do anything about them.
+        # Whoever imports a set cannot do anything about its fields, and some are ignored by intention (fence).
         if own and field.name not in used and field.name not in shown:
             notes.append(f"field {field.name} is used neither by the behaviour nor by the assembly text")
     for note in notes:
