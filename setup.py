@@ -67,8 +67,15 @@ def require(path: str, what: str) -> None:
 
 def generate_sources() -> None:
     """Run the project's own generator, unless what it reads is unchanged since it last ran."""
-    inputs = sorted({*Path("rvsim/isa").glob("*.py"), *Path("rvsim/isa").rglob("*.lark"), Path("rvsim/errors.py"),
-                     *Path("rvsim/isa").rglob("*.core_desc"), *Path("accel").rglob("*.core_desc")})
+    inputs = sorted(
+        {
+            *Path("rvsim/isa").glob("*.py"),
+            *Path("rvsim/isa").rglob("*.lark"),
+            Path("rvsim/errors.py"),
+            *Path("rvsim/isa").rglob("*.core_desc"),
+            *Path("accel").rglob("*.core_desc"),
+        }
+    )
     digest = hashlib.sha256()
     for path in inputs:
         digest.update(f"{path.as_posix()}\0{path.stat().st_size}\0".encode() + path.read_bytes())

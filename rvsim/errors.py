@@ -6,7 +6,8 @@ from __future__ import annotations
 class RvsimError(Exception):
     """A failure a user can act on.
 
-    The message says what was expected, what was found, where, and what to do. The command line prints it as one line and
+    The message says what was expected, what was found, where, and what to do. The command line prints it as one line
+    and
     exits with `exit_status`; a traceback of an `RvsimError` never reaches a user.
     """
 

@@ -13,6 +13,7 @@ HELP = "check CoreDSL descriptions, list and show instructions"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommands."""
     commands = parser.add_subparsers(dest="isa_command", metavar="COMMAND", required=True)
     check = commands.add_parser("check", help="parse a description, check types, encodings and overlaps")
     check.add_argument("files", nargs="+", metavar="FILE", help="a .core_desc file")
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
+    """Run one of them; the exit status."""
     return {"check": _check, "list": _list, "show": _show}[args.isa_command](args)
 
 
@@ -105,9 +107,8 @@ def _show(args: argparse.Namespace) -> int:
         print(f"{instruction.mnemonic} {instruction.operands}".rstrip())
         print(f"  set        {instruction.set} ({instruction.where})")
         print(f"  encoding   {encoding_text(instruction)}")
-        print(
-            f"  mask       {instruction.mask:#0{2 + 2 * instruction.size}x}, match {instruction.match:#0{2 + 2 * instruction.size}x}"
-        )
+        digits = 2 + 2 * instruction.size
+        print(f"  mask       {instruction.mask:#0{digits}x}, match {instruction.match:#0{digits}x}")
         for field in instruction.fields:
             bits = ", ".join(f"{field.name}[{t + n - 1}:{t}] at {p + n - 1}:{p}" for p, t, n in field.slices)
             print(f"  field      {bits}")

@@ -1,6 +1,7 @@
 """Makes micro-ops: folds constants, follows value ranges, and hoists what depends on fields and the pc alone.
 
-Ranges replace declared widths: a value that fits needs no `wrap`, a comparison decided by ranges is a constant, and a 128-bit product
+Ranges replace declared widths: a value that fits needs no `wrap`, a comparison decided by ranges is a constant, and
+a 128-bit product
 of two 32-bit operands is known to need 64 bits.
 """
 

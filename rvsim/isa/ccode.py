@@ -1,7 +1,9 @@
 """C of the interpreter from micro-ops: a decoder, and one handler for each distinct behaviour.
 
-What depends on fields and the pc alone is decided when an instruction is predecoded: an `if` on such a condition splits the
-instruction into variants (``addi`` with rd = x0 does nothing), register numbers and immediates become operand slots of the
+What depends on fields and the pc alone is decided when an instruction is predecoded: an `if` on such a condition
+splits the
+instruction into variants (``addi`` with rd = x0 does nothing), register numbers and immediates become operand slots
+of the
 predecoded instruction. Variants of different instructions with the same C share a handler (``c.addi`` and ``addi``).
 
 The generated header defines, for `rvsim/machine/hart.h`:
@@ -98,6 +100,9 @@ def _literal(value: int) -> str:
     raise GenerationError(f"the constant {value} is too wide")
 
 
+_COMPARISONS = {"eq": "==", "lt": "<", "le": "<="}
+
+
 class Expressions:
     """C text of pure operations; `names` maps values to C expressions of their container's type."""
 
@@ -155,7 +160,7 @@ class Expressions:
                 return self._wrap(x[0], to, op.attr[0], op.attr[1])
             case "eq" | "lt" | "le":
                 common = container(*(self.ranges[a] for a in op.args))
-                return f"(uint32_t)(({common})({x[0]}) {dict(eq='==', lt='<', le='<=')[op.code]} ({common})({x[1]}))"
+                return f"(uint32_t)(({common})({x[0]}) {_COMPARISONS[op.code]} ({common})({x[1]}))"
             case "select":
                 return f"({to})(({x[0]}) ? ({to})({x[1]}) : ({to})({x[2]}))"
         raise GenerationError(f"no C for the operation {op.code}")

@@ -40,7 +40,7 @@ def operand_text(instruction: Instruction, word: int, pc: int) -> str:
 
 
 def format_operand(value: int, width: int, form: str, pc: int) -> str:
-    """One operand; the forms are listed in descriptions/RISCVBase.core_desc, others are Python's (fmt library's) integer formats."""
+    """One operand; the forms are those of descriptions/RISCVBase.core_desc, others are the fmt library's."""
     if form == "s":
         return str(wrap(value, width, True))
     if form == "t":

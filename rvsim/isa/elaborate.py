@@ -1,6 +1,7 @@
 """Instruction sets and cores of CoreDSL files put together: imports, inheritance, parameters, state.
 
-A parameter's last assignment in elaboration order wins (base sets first, the core last) and constant expressions are computed with
+A parameter's last assignment in elaboration order wins (base sets first, the core last) and constant expressions are
+computed with
 unbounded integers; behaviours are typed and are the business of `lower`.
 """
 
@@ -27,7 +28,8 @@ ALIASES = {
     "RV32C": "RVC",
     "RVPrivBase": "Zicsr",
 }
-# Widths, sizes and shifts beyond these serve no instruction; without a bound a hostile file could ask for any amount of memory.
+# Widths, sizes and shifts beyond these serve no instruction; without a bound a hostile file could ask for any amount
+# of memory.
 MAX_WIDTH = 1 << 16
 MAX_ELEMENTS = 1 << 20
 
@@ -131,7 +133,7 @@ class Unit:
         for child in node.children[1:]:
             assert isinstance(child, Tree)
             if child.data == "extends":
-                bases += child.children[0].children  # type: ignore[arg-type,union-attr]
+                bases += child.children[0].children  # type: ignore[arg-type]
             elif child.data == "name_list":
                 bases += child.children  # type: ignore[arg-type]
             else:
@@ -515,7 +517,8 @@ class Elaboration:
 
 
 _ROLES = {"is_main_reg": "main", "is_pc": "pc", "is_main_mem": "main"}
-# Attributes the language knows (reference analyser) beside those of the ETISS tool chain, which carry no meaning for us.
+# Attributes the language knows (reference analyser) beside those of the ETISS tool chain, which carry no meaning for
+# us.
 _KNOWN_ATTRIBUTES = {
     "no_cont",
     "cond",

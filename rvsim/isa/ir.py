@@ -1,7 +1,9 @@
 """The micro-op IR: what an instruction does, in a few typed operations that three consumers run.
 
-A value is a mathematical integer with a known range [lo, hi]; every operation is exact on integers, and only `wrap`, `shl` and
-storage make a value fit a width. So a consumer may pick any container that holds the range: the evaluator uses Python integers,
+A value is a mathematical integer with a known range [lo, hi]; every operation is exact on integers, and only `wrap`,
+`shl` and
+storage make a value fit a width. So a consumer may pick any container that holds the range: the evaluator uses
+Python integers,
 the C generator the smallest of 32, 64 and 128 bits.
 
 Operations (arguments are numbers of values)
@@ -11,7 +13,8 @@ Operations (arguments are numbers of values)
     add sub mul      exact
     div rem          towards zero; the remainder has the dividend's sign; a divisor of 0 gives -1 and the dividend
     neg and or xor   exact; bitwise operations see infinite two's complement
-    shl              attr = (width, signed): left by the second argument, wrapped to the type; 0 when shifted out or negative
+    shl              attr = (width, signed): left by the second argument, wrapped to the type; 0 when shifted out or
+    negative
     shr              floor of x / 2**n; a negative amount shifts everything out
     wrap             attr = (width, signed): the low bits, read as that type
     eq lt le         1 or 0, by value
@@ -153,7 +156,7 @@ class Instruction(msgspec.Struct, array_like=True):
 
 
 class RegisterFile(msgspec.Struct, array_like=True):
-    """Architectural registers: name, number of registers (0 for a single one), width in bits, sign, reset value, role."""
+    """Architectural registers: name, number (0 for a single one), width in bits, sign, reset value, role."""
 
     name: str
     count: int
@@ -221,7 +224,7 @@ def wrap(value: int, width: int, signed: bool) -> int:
 
 
 def divide(dividend: int, divisor: int) -> int:
-    """Quotient towards zero; -1 for a divisor of 0 (guarded in every description, defined here so that nothing crashes)."""
+    """Quotient towards zero; -1 for a divisor of 0 (descriptions guard it)."""
     if divisor == 0:
         return -1
     quotient = abs(dividend) // abs(divisor)

@@ -1,6 +1,7 @@
 """Behaviours to micro-ops: names, types and conversions of CoreDSL 2 checked, statements and expressions lowered.
 
-The type rules are those of docs/coredsl.md. `lenient` turns refused narrowing conversions into warnings, for descriptions written for
+The type rules are those of docs/coredsl.md. `lenient` turns refused narrowing conversions into warnings, for
+descriptions written for
 tools that truncate silently.
 """
 
@@ -116,7 +117,10 @@ class Behaviour:
             and self.e.try_constant(node, self.source) is not None
         ):
             return value.temp
-        reason = f"{what}: expected {kind}, found {value.type}, whose values it cannot all hold; write ({kind})(...) to convert"
+        reason = (
+            f"{what}: expected {kind}, found {value.type}, whose values it cannot all hold; "
+            f"write ({kind})(...) to convert"
+        )
         if not self.lenient:
             raise self.error(reason, node)
         self.warn(reason, node)
@@ -146,7 +150,8 @@ class Behaviour:
         else:
             self.scopes[-1][name] = Local(kind, None, Value(value.temp, kind))
 
-    # ------------------------------------------------------------ statements: each returns whether control cannot go on behind it
+    # ------------------------------------------------------------ statements: each returns whether control cannot go
+    # on behind it
     def statements(self, nodes: list) -> bool:
         for node in nodes:
             if self.statement(node):
@@ -161,7 +166,8 @@ class Behaviour:
 
     def _spawn(self, node: Tree) -> bool:
         raise self.error(
-            "spawn is not supported: this hart executes one instruction after the other; put the statements behind the block",
+            "spawn is not supported: this hart executes one instruction after the other; "
+            "put the statements behind the block",
             node,
         )
 
@@ -430,10 +436,8 @@ class Behaviour:
         index = self.expression(node)
         low, high = self.b.ranges[index.temp]
         if high < 0 or low >= state.elements:
-            raise self.error(
-                f"{state.target[0]} has {state.elements} elements; the index is {low if low == high else f'at least {low}'}",
-                node,
-            )
+            found = low if low == high else f"at least {low}"
+            raise self.error(f"{state.target[0]} has {state.elements} elements; the index is {found}", node)
         # A field may encode more registers than there are; what is beyond has no meaning and must not leave the file.
         if low < 0 or high >= state.elements:
             return (

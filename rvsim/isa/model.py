@@ -36,7 +36,8 @@ def load_core(path: Path, core: str, search: Sequence[Path] = ()) -> ir.Isa:
 def load_extension(path: Path, search: Sequence[Path] = (), lenient: bool = False) -> ir.Isa:
     """The instructions that a file itself declares, for adding to another core (``--isa-ext``).
 
-    What its sets stand on (registers, memory, functions) is elaborated with them; instructions of imported sets are left out.
+    What its sets stand on (registers, memory, functions) is elaborated with them; instructions of imported sets are
+    left out.
     """
     unit = Unit(path, search)
     sets = [d for d in unit.declared if not d.is_core]
@@ -289,7 +290,8 @@ def _resolve(
                     source.text,
                 )
             warnings.append(
-                f"{instruction.where}: {instruction.name} of {instruction.set} replaces {earlier.name} of {earlier.set}: equal encodings"
+                f"{instruction.where}: {instruction.name} of {instruction.set} replaces {earlier.name} of "
+                f"{earlier.set}: equal encodings"
             )
         by_code[key] = instruction
     # Most fixed bits first: of two nested encodings the special one is meant.
@@ -297,9 +299,8 @@ def _resolve(
     for a, b in overlaps(ordered):
         both = a.mask & b.mask
         if both not in (a.mask, b.mask):
-            warnings.append(
-                f"{a.where}: {a.name} and {b.name} ({b.where}) both match {a.match | b.match:#0{2 + 2 * a.size}x}; {a.name} wins"
-            )
+            word = f"{a.match | b.match:#0{2 + 2 * a.size}x}"
+            warnings.append(f"{a.where}: {a.name} and {b.name} ({b.where}) both match {word}; {a.name} wins")
     return ordered
 
 

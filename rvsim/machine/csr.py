@@ -98,7 +98,8 @@ class CsrFile:
         return self.counters.instructions + self.instret_offset
 
     def _set_cycle(self, value: int) -> None:
-        # The written value stands until the instruction ends; the next one reads it plus this instruction's cycles less one.
+        # The written value stands until the instruction ends; the next one reads it plus this instruction's cycles
+        # less one.
         self.cycle_offset += value - self._cycle()
 
     def _set_instret(self, value: int) -> None:

@@ -563,6 +563,8 @@ def _read_sections(elf: ELFFile, headers: list[Any], image: bytes, notes: list[s
             executable=bool(header["sh_flags"] & SH_FLAGS.SHF_EXECINSTR),
         )
         sections.append(_RawSection(public=public, header=header))
+    if names > MAX_NAMES:
+        notes.append("the section names are too long: some are left out")
     return sections
 
 
@@ -585,7 +587,7 @@ def _read_symbols(
     if table.data(image) is None or strings is None or header["sh_size"] % entry_size:
         notes.append("the symbol table is damaged: functions and data have no names")
         return none
-    header.update(sh_entsize=entry_size, sh_flags=0)  # pyelftools believes both, and neither says anything new
+    header["sh_entsize"], header["sh_flags"] = entry_size, 0  # pyelftools believes both; here they can only be damaged
 
     found = []
     names = lost = 0
@@ -596,12 +598,9 @@ def _read_symbols(
             notes.append(f"the symbol table is too large: its first {number} symbols are read")
             break
         kind, name, index = _KINDS.get(symbol["st_info"]["type"]), _printable(symbol.name), symbol["st_shndx"]
-        # Mapping symbols ($x, $d) and the assembler's own labels (.L) name nothing.
-        if kind is None or not name or name.startswith(("$", ".L")):
+        if kind is None or not name or name.startswith(("$", ".L")):  # mapping symbols, the assembler's own labels
             continue
-        if (
-            index != "SHN_ABS"
-        ):  # pyelftools names this index and others, which are no place, and leaves the rest numbers
+        if index != "SHN_ABS":  # the other indices pyelftools names, and the reserved ones, are no place
             if not isinstance(index, int) or index >= SHN_INDICES.SHN_LORESERVE:
                 continue
             if index >= len(sections):

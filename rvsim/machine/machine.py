@@ -300,7 +300,8 @@ class Machine:
         while True:
             event = hart.run(limit - (hart.instructions - first))
             if event[0] == "limit":
-                message = f"stopped at the limit of {limit} instructions, at {self.program.where(hart.pc)}; raise --max-instructions to go on"
+                where = self.program.where(hart.pc)
+                message = f"stopped at the limit of {limit} instructions, at {where}; raise --max-instructions to go on"
                 break
             if event[0] == "interrupted":
                 stop, message = (
@@ -312,7 +313,8 @@ class Machine:
                 # Nothing interrupts this hart yet (no timer, no devices): waiting would never end.
                 stop, message = (
                     "trap",
-                    f"wfi at {self.program.where(hart.pc - 4)}: no interrupt source exists, the program would wait forever",
+                    f"wfi at {self.program.where(hart.pc - 4)}: no interrupt source exists, the program would "
+                    f"wait forever",
                 )
                 break
             _, pc, irq, cause, tval = event
@@ -349,14 +351,18 @@ class Machine:
             return f"illegal instruction {text} at {where}: {self._illegal_hint(word)}"
         if cause in (5, 7) and self._coprocessor_fault is not None:
             fault, self._coprocessor_fault = self._coprocessor_fault, None
+            action = "writes" if fault.write else "reads"
             return (
-                f"{what}: the coprocessor's command at {self.program.where(fault.pc)} {'writes' if fault.write else 'reads'} {fault.size} bytes at "
+                f"{what}: the coprocessor's command at {self.program.where(fault.pc)} {action} {fault.size} bytes at "
                 f"{fault.address:#010x}, outside memory; reported by {text} at {where}; {self._memory_hint()}"
             )
         if cause in (1, 5, 7):
             return f"{what} at address {tval:#010x}: {text} at {where}; {self._memory_hint()}"
         if cause in (0, 4, 6):
-            return f"{what}: {text} at {where}, address {tval:#010x}; core {self.timing.name} traps it and the program has no trap handler (mtvec is 0)"
+            return (
+                f"{what}: {text} at {where}, address {tval:#010x}; core {self.timing.name} traps it and the "
+                f"program has no trap handler (mtvec is 0)"
+            )
         if cause == BREAKPOINT:
             return f"breakpoint ({text}) at {where}, and no debugger; an assertion or abort of the program?"
         return f"{what} at {where} ({text}), and the program has no trap handler (mtvec is 0)"
@@ -506,12 +512,14 @@ class Machine:
         tensor = getattr(self.program.io, which) if self.program.io else None
         if tensor is None:
             raise UsageError(
-                f"{self.program.path}: expected a section .rvsim.io that names the {which} tensor; found none (rvsim compile makes one)"
+                f"{self.program.path}: expected a section .rvsim.io that names the {which} tensor; found none "
+                f"(rvsim compile makes one)"
             )
         symbol = self.program.symbol(tensor.symbol)
         if symbol is None:
             raise ElfError(
-                f"{self.program.path}: .rvsim.io names the {which} {tensor.symbol}, the program has no such symbol (was it stripped?)"
+                f"{self.program.path}: .rvsim.io names the {which} {tensor.symbol}, the program has no such "
+                f"symbol (was it stripped?)"
             )
         return tensor, symbol.address
 
@@ -558,7 +566,10 @@ class Machine:
 
     def __repr__(self) -> str:
         accel = self.coprocessor.name if self.coprocessor else "off"
-        return f"<Machine {self.program.name}, core {self.timing.name}, accel {accel}, pc {self.pc:#010x}, {self._hart.instructions} instructions retired>"
+        return (
+            f"<Machine {self.program.name}, core {self.timing.name}, accel {accel}, pc {self.pc:#010x}, "
+            f"{self._hart.instructions} instructions retired>"
+        )
 
 
 def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:

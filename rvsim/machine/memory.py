@@ -1,9 +1,10 @@
-"""The memory map: regions from the ELF, the default RAM and `--memory`, and the intervals that accesses are counted by."""
+"""The memory map: regions from the ELF, the default RAM and `--memory`; intervals that accesses are counted by."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from rvsim.errors import ElfError, UsageError
@@ -72,7 +73,7 @@ def layout(program: Program, extra: Sequence[Region] = (), limit: int = DEFAULT_
     if not any(r.name == "ram" for r in given):
         given.append(Region("ram", RAM_BASE, RAM_SIZE, READ | WRITE | EXECUTE))
     given.sort(key=lambda r: r.base)
-    for a, b in zip(given, given[1:], strict=False):
+    for a, b in pairwise(given):
         if b.base < a.end:
             raise UsageError(
                 f"--memory: {a.name} ({a.base:#010x} to {a.end - 1:#010x}) and {b.name} ({b.base:#010x} on) overlap"
@@ -86,8 +87,10 @@ def layout(program: Program, extra: Sequence[Region] = (), limit: int = DEFAULT_
         if home is not None:
             if segment.address < home.base or last >= home.end:
                 raise ElfError(
-                    f"{program.path}: the segment {segment.address:#010x} to {last:#010x} does not fit into {home.name} "
-                    f"({home.base:#010x} to {home.end - 1:#010x}); enlarge it, such as --memory {home.name}={home.base:#x},"
+                    f"{program.path}: the segment {segment.address:#010x} to {last:#010x} does not fit into "
+                    f"{home.name} "
+                    f"({home.base:#010x} to {home.end - 1:#010x}); enlarge it, such as --memory "
+                    f"{home.name}={home.base:#x},"
                     f"{(max(last + 1, home.end) - home.base + 1023) >> 10}"
                 )
             continue
@@ -109,7 +112,8 @@ def layout(program: Program, extra: Sequence[Region] = (), limit: int = DEFAULT_
     total = sum(r.size for r in regions)
     if total > limit:
         raise ElfError(
-            f"{program.path}: needs {total >> 20} MiB of memory, the limit is {limit >> 20} MiB; check the linker script"
+            f"{program.path}: needs {total >> 20} MiB of memory, the limit is {limit >> 20} MiB; check the "
+            f"linker script"
         )
     return regions
 

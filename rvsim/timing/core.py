@@ -72,7 +72,7 @@ class CoreTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 raise ValueError(f"{key}: expected 0 to {MAX_CYCLES} cycles, found {value}")
 
     def divide_histogram_cycles(self) -> list[int] | None:
-        """Cycles of a division by bucket of its histogram (`record_divide` in machine/hart.h), or None where operands do not matter."""
+        """Cycles of a division by bucket of `record_divide` (machine/hart.h); None where operands do not matter."""
         if "zero" not in self.divide_by_divisor:
             return None
         usual = self.cycles["divide"]
