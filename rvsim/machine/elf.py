@@ -312,9 +312,13 @@ def parse_elf(image: bytes, path: str = "<memory>", *, max_memory: int = MAX_MEM
     if image[4] not in (1, 2) or image[5] not in (1, 2):
         raise ElfError(f"{path} is damaged: ELF class {image[4]} and byte order {image[5]} do not exist; {COPY_HINT}")
 
+    from elftools.common.exceptions import ELFError
     from elftools.elf.elffile import ELFFile
 
-    elf = ELFFile(BytesIO(image))
+    try:
+        elf = ELFFile(BytesIO(image))
+    except ELFError as error:  # releases before 0.33 already look up the section names here
+        raise ElfError(f"{path} is damaged: {_one_line(error)}; {COPY_HINT}") from None
     _check_kind(elf, path)
     segments = _read_segments(_table(elf, path, "program header"), image, path, max_memory)
     _check_entry(elf["e_entry"], segments, path)

@@ -10,10 +10,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from elftools.common.exceptions import ELFParseError
+from elftools.elf.elffile import ELFFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rvsim.errors import ElfError
+from rvsim.machine import elf
 from rvsim.machine.elf import Program, load_elf, parse_elf
 
 ROOT = Path(__file__).parents[2]
@@ -294,6 +297,57 @@ def test_a_symbol_table_beyond_the_file_is_noted() -> None:
     assert program.functions == ()
     assert program.notes[0].startswith("section .symtab reaches to byte")
     assert program.notes[1].startswith("the symbol table is damaged")
+
+
+def test_names_do_not_hang_on_what_else_the_section_headers_say() -> None:
+    image = bytearray(build())
+    shoff = struct.unpack_from("<I", image, 32)[0]
+    for index in (3, 4, 7):  # .symtab, .strtab, .shstrtab: flags (compressed among them) and entry size
+        struct.pack_into("<I", image, shoff + index * 40 + 8, 0xFFFF_FFFF)
+        struct.pack_into("<I", image, shoff + index * 40 + 36, 0xFFFF_FFFF)
+    assert parse_elf(bytes(image)).functions == parse_elf(build()).functions
+
+
+def test_a_name_ends_in_its_string_table() -> None:
+    image = bytearray(
+        build(symbols=(("first", BASE, 4, FUNCTION, GLOBAL, 1), ("cut", BASE + 4, 4, FUNCTION, GLOBAL, 1)))
+    )
+    strtab = struct.unpack_from("<I", image, 32)[0] + 4 * 40
+    size = struct.unpack_from("<I", image, strtab + 20)[0]
+    struct.pack_into("<I", image, strtab + 20, size - 1)  # without the last NUL
+    assert [each.name for each in parse_elf(bytes(image)).functions] == ["first"]
+
+
+@pytest.mark.parametrize(("limit", "value", "read"), [("MAX_SYMBOLS", 5, 5), ("MAX_NAMES", 15, 4)])
+def test_symbols_beyond_the_limit_are_noted(limit: str, value: int, read: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elf, limit, value)
+    symbols = tuple((f"fn_{number}", BASE + number, 1, FUNCTION, GLOBAL, 1) for number in range(8))
+    program = parse_elf(build(symbols=symbols, shstrndx=0, io=None))
+    assert program.notes == (f"the symbol table is too large: its first {read} symbols are read",)
+    assert len(program.functions) == read - 1  # symbol 0 is nobody's
+
+
+def test_section_names_beyond_the_limit_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elf, "MAX_NAMES", 8)
+    program = parse_elf(build(symbols=()))
+    assert program.notes == ("the section names are too long: some are left out",)
+    assert [each.name for each in program.sections][:3] == [".text", ".data", ""]
+
+
+@pytest.mark.parametrize("elf_class", [1, 2])
+def test_a_header_of_either_class_may_be_cut(elf_class: int) -> None:
+    size = 52 if elf_class == 1 else 64
+    with pytest.raises(ElfError, match=f"{size - 1} bytes, but the ELF header alone takes {size}"):
+        parse_elf((b"\x7fELF" + bytes([elf_class])).ljust(size - 1, b"\1"))
+
+
+def test_what_pyelftools_refuses_is_an_elf_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise ELFParseError("expected 4,\nfound 0")
+
+    monkeypatch.setattr(ELFFile, "__init__", refuse)
+    with pytest.raises(ElfError, match=r"^p is damaged: expected 4, found 0; copy or build it again$"):
+        parse_elf(build(), "p")
 
 
 def check(image: bytes) -> None:
