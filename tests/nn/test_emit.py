@@ -13,6 +13,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from rvsim.errors import InputFileError, OutputError, RvsimError
+from rvsim.nn import emit
 from rvsim.nn.emit import compile_layer, default_input, read_input
 from rvsim.nn.layer import TensorSpec, layer_from_operator
 from rvsim.nn.tflite_model import parse_model
@@ -158,15 +159,20 @@ def test_a_layer_too_large_for_memory(conv_model, tmp_path):
 @pytest.mark.parametrize("channels", [1, 4])
 def test_what_is_said_to_fit_links(conv_model, tmp_path, channels, toolchain):
     """The check before the build is no looser than the linker's own."""
-    rows = ((16 << 20) - (300 << 10)) // (2048 * (2 + channels))
+    # As many rows as the check lets through.
+    rows = (emit._RAM_BYTES - emit._PROGRAM_BYTES - 14 * channels) // (16 * (2 + channels))
     data = conv_model(
-        source={"shape": [1, rows, 2048, 2]},
+        source={"shape": [1, rows, 16, 2]},
         weights={"shape": [channels, 1, 1, 2], "data": bytes(2 * channels)},
         bias={"shape": [channels], "data": bytes(4 * channels)},
-        output={"shape": [1, rows, 2048, channels]},
+        output={"shape": [1, rows, 16, channels]},
     )
     spec = layer_from_operator(parse_model(data, "m.tflite"), 0)
     compile_layer(spec, tmp_path / "layer.elf", input_bytes=bytes(spec.input.elements), toolchain=toolchain)
+    data = data.replace(struct.pack("<4i", 1, rows, 16, 2), struct.pack("<4i", 1, rows + 1, 16, 2))
+    data = data.replace(struct.pack("<4i", 1, rows, 16, channels), struct.pack("<4i", 1, rows + 1, 16, channels))
+    with pytest.raises(InputFileError, match="does not fit into"):
+        compile_layer(layer_from_operator(parse_model(data, "m.tflite"), 0), tmp_path / "layer.elf")
 
 
 def test_output_that_cannot_be_written(spec, tmp_path):
