@@ -258,7 +258,7 @@ class Handler:
         self.lines: list[str] = []
         self.ends = ends_block(variant.body)
         self.targets: list[int] = [op.args[0] for op in walk(variant.body) if op.code == "setpc"]
-        if instruction_class(instruction) == "divide" and any(op.code == "get" for op in variant.body):
+        if instruction_class(instruction) == "divide":  # with rd = x0 too: the divider works all the same
             self._record_divide()
         self._ops(variant.body, 1)
 
