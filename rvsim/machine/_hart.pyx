@@ -661,9 +661,6 @@ cdef class Hart:
             if not self.split_misaligned:
                 self.h.cause, self.h.irq, self.h.tval = 6 if store else 4, 0, address
                 return 1
-            # Within an aligned word a halfword is still one access (Ibex: lh at byte 1).
-            if size == 4 or address & 3 == 3:
-                b.misaligned += 1
         if n < 0 or not self.regions[self.intervals[n].region].permissions & (WRITE if store else READ):
             self.h.cause, self.h.irq, self.h.tval = 7 if store else 5, 0, address
             return 1
@@ -672,6 +669,9 @@ cdef class Hart:
         if size - 1 > r.last - address:
             self.h.cause, self.h.irq, self.h.tval = 7 if store else 5, 0, r.last + 1
             return 1
+        # Within an aligned word a halfword is still one access (Ibex: lh at byte 1).
+        if address & unit and (size == 4 or address & 3 == 3):
+            b.misaligned += 1
         if store:
             w.store_count += 1
             w.store_bytes += size
