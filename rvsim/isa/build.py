@@ -13,11 +13,11 @@ from rvsim.isa import ir
 from rvsim.isa.ir import Op
 
 # Behaviours of real instructions have some hundred operations; unrolled hostile ones must not exhaust memory.
-MAX_OPS = 200_000
+MAX_OPS = 20_000
 
 
 class TooLarge(Exception):
-    """A behaviour makes more than `MAX_OPS` operations."""
+    """A behaviour makes more than `MAX_OPS` operations, or takes ten times as many steps to lower."""
 
 
 def _type(attr: Any) -> tuple[int, bool]:
@@ -153,8 +153,15 @@ class Builder:
         self._definitions: list[Op | None] = []
         self._facts: list[tuple[int, bool]] = []
         self._labels = 0
+        self._steps = 0
 
     # ------------------------------------------------------------ values
+    def spend(self) -> None:
+        """Count a step: inlined functions and cases that fall through can multiply without making operations."""
+        self._steps += 1
+        if self._steps > 10 * MAX_OPS:
+            raise TooLarge
+
     def _new(self, low: int, high: int, static: bool) -> int:
         if len(self.ranges) >= MAX_OPS:
             raise TooLarge
@@ -194,6 +201,7 @@ class Builder:
 
     def pure(self, code: str, *args: int, attr: object = None) -> int:
         """A pure operation; an existing value when it is known."""
+        self.spend()
         ranges = [self.ranges[a] for a in args]
         if all(low == high for low, high in ranges):
             return self.const(apply(code, attr, [low for low, _ in ranges]))
@@ -226,19 +234,19 @@ class Builder:
         self.block.append(op)
         return op.result
 
-    def _multiple(self, temp: int, of: int) -> bool:
+    def _multiple(self, temp: int, of: int, depth: int = 8) -> bool:
         """Whether the value is known to be a multiple of `of` (2 for targets: fields without bit 0, the pc)."""
         op = self._definitions[temp]
-        if op is None:
+        if op is None or not depth:
             return False
         if op.code == "const":
             return self.ranges[temp][0] % of == 0
         if op.code == "pc":
             return of == 2
         if op.code in ("add", "sub"):
-            return all(self._multiple(a, of) for a in op.args)
+            return all(self._multiple(a, of, depth - 1) for a in op.args)
         if op.code == "wrap":
-            return (1 << op.attr[0]) % of == 0 and self._multiple(op.args[0], of)
+            return (1 << op.attr[0]) % of == 0 and self._multiple(op.args[0], of, depth - 1)
         if op.code == "and":
             return any((v := self.value(a)) is not None and of & (of - 1) == 0 and v % of == 0 for a in op.args)
         return op.code == "field" and of & (of - 1) == 0 and self._field_low_bits(op.attr) >= of
@@ -301,6 +309,7 @@ class _Nested:
         return self.builder.block
 
     def _learn(self, condition: int, truth: bool) -> None:
+        self.builder.spend()
         self.builder._facts.append((condition, truth))
         op = self.builder.definition(condition)
         # Both sides of a true conjunction hold, neither side of a false disjunction does.

@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rvsim.isa.build import Range
-from rvsim.isa.ir import Field, Instruction, Isa, Op, type_range
+from rvsim.isa.ir import Field, Instruction, Isa, Op, type_range, walk
 
 # Slots of a predecoded instruction (struct insn in hart.h).
 REGISTER_SLOTS = 4
@@ -220,14 +220,6 @@ def variants(instruction: Instruction) -> list[Variant]:
     return split(instruction.body, [])
 
 
-def walk(ops: list[Op]):  # type: ignore[no-untyped-def]
-    """Every operation, nested ones included."""
-    for op in ops:
-        yield op
-        for body in op.bodies:
-            yield from walk(body)
-
-
 def ends_block(body: list[Op]) -> bool:
     """Whether control may leave the straight line behind these operations, or the machine acts behind them."""
     for op in walk(body):
@@ -391,7 +383,7 @@ def _renumber(text: str) -> str:
 # ------------------------------------------------------------ classes
 def instruction_class(instruction: Instruction) -> str:
     """Timing class derived from the behaviour: what the default core models distinguish."""
-    codes = [op for op in walk(instruction.body)]
+    codes = list(walk(instruction.body))
     kinds = {op.code for op in codes}
     spaces = {op.attr[0] for op in codes if op.code in ("load", "store")}
     calls = {op.attr for op in codes if op.code == "call"} - INLINE_CALLS

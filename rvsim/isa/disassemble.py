@@ -10,6 +10,8 @@ from rvsim.isa.names import CSRS, REGISTERS
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _NAME = re.compile(r"name\((?:(\d+)\s*\+\s*)?(\w+)(?:\s*\+\s*(\d+))?\)\Z")
 _FIELD = re.compile(r"(\w+)(?::([^{}]*))?\Z")
+# What Python's and the fmt library's integer formats have in common; a width of more digits serves no operand.
+_FORMAT = re.compile(r"[-+ ]?#?0?[0-9]{0,2}[dxXbo]?")
 
 
 def find(isa: Isa, word: int) -> Instruction | None:
@@ -51,10 +53,7 @@ def format_operand(value: int, width: int, form: str, pc: int) -> str:
         return CSRS.get(value, hex(value)).replace(" ", "_")
     if form == "f":
         return "".join(letter for bit, letter in zip((8, 4, 2, 1), "iorw", strict=True) if value & bit) or "unknown"
-    try:
-        return format(value, form)
-    except ValueError:
-        return str(value)
+    return format(value, form) if _FORMAT.fullmatch(form) else str(value)
 
 
 def disassemble(isa: Isa, word: int, pc: int = 0) -> str:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from lark import Token, Tree
 
 from rvsim.isa import ir
-from rvsim.isa.literals import BOOL, SHORTHANDS, IntType, parse_integer
+from rvsim.isa.literals import BOOL, MAX_WIDTH, SHORTHANDS, IntType, parse_integer
 from rvsim.isa.syntax import CoreDslError, Source, read_source
 
 DESCRIPTIONS = Path(__file__).with_name("descriptions")
@@ -28,9 +28,7 @@ ALIASES = {
     "RV32C": "RVC",
     "RVPrivBase": "Zicsr",
 }
-# Widths, sizes and shifts beyond these serve no instruction; without a bound a hostile file could ask for any amount
-# of memory.
-MAX_WIDTH = 1 << 16
+# Beyond serves no instruction; without a bound a hostile file could ask for any amount of memory.
 MAX_ELEMENTS = 1 << 20
 
 
@@ -117,7 +115,7 @@ class Unit:
         if alias:
             candidates += [folder / f"{alias}.core_desc" for folder in self._search]
         for candidate in candidates:
-            if candidate.is_file():
+            if _is_file(candidate):
                 if candidate.resolve() not in self._seen:
                     self._load(candidate, display_name(candidate))
                 return
@@ -165,9 +163,10 @@ class Unit:
         """The declarations a target stands on and itself, bases first, each once."""
         order: list[SetDeclaration] = []
         active: list[SetDeclaration] = []
+        done: set[int] = set()
 
         def visit(declaration: SetDeclaration) -> None:
-            if any(declaration is d for d in order):
+            if id(declaration) in done:
                 return
             if any(declaration is d for d in active):
                 names = " extends ".join(d.name for d in [*active, declaration])
@@ -176,6 +175,7 @@ class Unit:
             for base in declaration.bases:
                 visit(self.find(str(base), declaration.source, base))
             active.pop()
+            done.add(id(declaration))
             order.append(declaration)
 
         for target in targets:
@@ -223,6 +223,10 @@ class Elaboration:
         for name in self.parameter_types:
             if name not in self.assignments and name in self._defaults:
                 self._values[name] = self._defaults[name]
+        for name, (expression, source) in self.assignments.items():
+            if name not in self.parameter_types:
+                line = expression.meta.line if isinstance(expression, Tree) else 0
+                self.warnings.append(f"{source.name}:{line}: {name} is no parameter; the assignment has no effect")
         for statement, source in pending:
             self._state(statement, source)
         for declaration in self.order:
@@ -275,6 +279,10 @@ class Elaboration:
                 if storage & {"register", "extern"} or alias:
                     continue
                 name, initial = str(parts[0]), _initialiser(declarator)
+                if kind.data == "void_type" or any(isinstance(c, Tree) and c.data == "dim" for c in parts):
+                    raise source.error(
+                        f"parameter {name}: expected an integer type; arrays are not supported", declarator
+                    )
                 self.parameter_types.setdefault(name, (kind, source))
                 if initial is not None:
                     self.assignments[name] = (initial, source)
@@ -365,6 +373,11 @@ class Elaboration:
                     raise source.error(f"{name}: expected 1 to {MAX_ELEMENTS} registers, found {count}", declarator)
                 initial = _initialiser(declarator)
                 values = [self.constant(e, source) for e in _elements(initial)] if initial is not None else []
+                if len(values) > max(1, count):
+                    raise source.error(f"{name} has {max(1, count)} registers, found {len(values)} values", declarator)
+                if (role == "is_pc" and count) or (role == "is_main_reg" and not count):
+                    kinds = "one register" if count else "several registers"
+                    raise source.error(f"[[{role}]] marks {kinds}, not {name}", declarator)
                 for value in values:
                     if not element.range[0] <= value <= element.range[1]:
                         raise source.error(f"the reset value {value} of {name} does not fit into {element}", declarator)
@@ -391,7 +404,7 @@ class Elaboration:
         if isinstance(target, Tree) and target.data == "index":
             base, index = target.children[0], self.constant(target.children[1], source)
         if not (isinstance(base, Tree) and _is_name(base)) or str(base.children[0]) not in self.state:
-            raise source.error(f"alias {name} must name a register, such as = X[1]", declarator)
+            raise source.error(f"alias {name} must name a register or an element, such as = X[1]", declarator)
         state = self.state[str(base.children[0])]
         if state.type != element:
             raise source.error(f"alias {name} has type {element}, its register {state.type}", declarator)
@@ -407,6 +420,8 @@ class Elaboration:
         for param in params.children:
             assert isinstance(param, Tree)
             types = [c for c in param.children if isinstance(c, Tree)]
+            if len(types) != len(param.children) or len(types[1].children) != 1:
+                raise source.error("parameters of functions are integers, passed by value: TYPE NAME", param)
             element = self.type(types[0], source)
             if element is None:
                 raise source.error("a parameter cannot have type void", param)
@@ -418,6 +433,8 @@ class Elaboration:
         for attribute in attributes:
             name = _attribute_name(attribute)
             if name == "enable":
+                if len(attribute.children) != 2:
+                    raise source.error("expected [[enable=CONDITION]] with one constant expression", attribute)
                 if not self.constant(attribute.children[1], source):
                     return False
             elif name not in _KNOWN_ATTRIBUTES:
@@ -443,12 +460,12 @@ class Elaboration:
         raise source.error(f"{str(tree.data).removesuffix('_type')} types are not supported", tree)
 
     def constant(self, node: Tree | Token, source: Source) -> int:
-        """Value of a constant expression on unbounded integers.
+        """Value of a constant expression on integers of up to `MAX_WIDTH` bits.
 
         Raises
         ------
         CoreDslError
-            When it is not constant, or divides by zero.
+            When it is not constant, divides by zero or is too large.
         """
         value = self.try_constant(node, source)
         if value is None:
@@ -494,7 +511,7 @@ class Elaboration:
             raise source.error("division by zero in a constant expression", node)
         if operator in ("<<", ">>") and not 0 <= y <= MAX_WIDTH:
             raise source.error(f"expected a shift by 0 to {MAX_WIDTH}, found {y}", node)
-        return {
+        value: int = {
             "+": lambda: x + y,
             "-": lambda: x - y,
             "*": lambda: x * y,
@@ -514,6 +531,9 @@ class Elaboration:
             "&&": lambda: int(bool(x and y)),
             "||": lambda: int(bool(x or y)),
         }[operator]()
+        if value.bit_length() > MAX_WIDTH:
+            raise source.error(f"expected a constant of at most {MAX_WIDTH} bits, found {value.bit_length()}", node)
+        return value
 
 
 _ROLES = {"is_main_reg": "main", "is_pc": "pc", "is_main_mem": "main"}
@@ -534,6 +554,13 @@ _KNOWN_ATTRIBUTES = {
     "is_main_mem",
     "is_interlock_for",
 }
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long, or with a zero byte
+        return False
 
 
 def _is_name(node: object) -> bool:

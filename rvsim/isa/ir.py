@@ -32,6 +32,7 @@ Operations (arguments are numbers of values)
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -210,6 +211,14 @@ class Isa(msgspec.Struct):
     def main_registers(self) -> RegisterFile:
         """The general-purpose registers."""
         return next((r for r in self.registers if r.role == "main"), self.registers[0])
+
+
+def walk(ops: list[Op]) -> Iterator[Op]:
+    """Every operation, nested ones included."""
+    for op in ops:
+        yield op
+        for body in op.bodies:
+            yield from walk(body)
 
 
 def type_range(width: int, signed: bool) -> tuple[int, int]:

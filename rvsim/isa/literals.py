@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from rvsim.isa.ir import type_range, wrap
 
+# Wider values serve no instruction; without a bound a hostile description could ask for any amount of memory.
+MAX_WIDTH = 4096
+
 
 class IntType(NamedTuple):
     """``signed<width>`` or ``unsigned<width>``."""
@@ -56,21 +59,25 @@ def parse_integer(text: str) -> tuple[int, IntType]:
     Raises
     ------
     ValueError
-        When a sized literal has no width or its value does not fit.
+        When a literal is too wide, or a sized one has no width or a value that does not fit.
     """
     if sized := _SIZED.match(text):
-        width, signed, base, digits = int(sized[1]), bool(sized[2]), _BASES[sized[3]], sized[4]
-        if width == 0:
-            raise ValueError(f"a literal has at least one bit, {text} has none")
+        width, signed, base, digits = int(sized[1][-9:]), bool(sized[2]), _BASES[sized[3]], sized[4]
+        if not 1 <= width <= MAX_WIDTH or len(text) > 2 * MAX_WIDTH or len(sized[1]) > 9:
+            raise ValueError(f"expected a literal of 1 to {MAX_WIDTH} bits, found {text:.40}")
         value = int(digits, base)
         if value >> width:
-            raise ValueError(f"{text}: the value {value} does not fit into {width} bits")
+            raise ValueError(f"{text:.40}: the value does not fit into {width} bits")
         return wrap(value, width, signed), IntType(width, signed)
     digits = text.rstrip("uUlL").replace("_", "")
+    if len(digits) > MAX_WIDTH:
+        raise ValueError(f"expected a literal of at most {MAX_WIDTH} bits, found {text:.40}...")
     if digits[:2].lower() in ("0x", "0b"):
         value = int(digits, 0)
     else:
         value = int(digits, 8 if len(digits) > 1 and digits[0] == "0" else 10)
+    if value >> MAX_WIDTH:
+        raise ValueError(f"expected a literal of at most {MAX_WIDTH} bits, found {text:.40}...")
     return value, smallest_unsigned(value)
 
 

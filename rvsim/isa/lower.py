@@ -14,7 +14,7 @@ from lark import Token, Tree
 from rvsim.isa import ir
 from rvsim.isa.build import Builder
 from rvsim.isa.elaborate import Elaboration, Function, SetDeclaration, State
-from rvsim.isa.literals import BOOL, IntType, common_type, parse_integer, result_type, smallest_unsigned
+from rvsim.isa.literals import BOOL, MAX_WIDTH, IntType, common_type, parse_integer, result_type, smallest_unsigned
 from rvsim.isa.syntax import CoreDslError, Source
 
 MAX_INLINE_DEPTH = 32
@@ -114,7 +114,7 @@ class Behaviour:
             constants
             and known is not None
             and kind.range[0] <= known <= kind.range[1]
-            and self.e.try_constant(node, self.source) is not None
+            and self.try_constant(node) is not None
         ):
             return value.temp
         reason = (
@@ -125,6 +125,13 @@ class Behaviour:
             raise self.error(reason, node)
         self.warn(reason, node)
         return self.b.pure("wrap", value.temp, attr=tuple(kind))
+
+    def try_constant(self, node: Tree | Token) -> int | None:
+        """Value of a constant expression; locals and fields hide parameters of their name."""
+        names = {str(n.children[0]) for n in node.find_data("name")} if isinstance(node, Tree) else set()
+        if any(self.lookup(n) or n in self.fields for n in names):
+            return None
+        return self.e.try_constant(node, self.source)
 
     def truth(self, value: Value) -> int:
         """1 when the value is not 0, else 0."""
@@ -137,8 +144,7 @@ class Behaviour:
         return next((scope[name] for scope in reversed(self.scopes) if name in scope), None)
 
     def state(self, name: str) -> State | None:
-        state = self.e.state.get(name)
-        return state
+        return self.e.state.get(name)
 
     def declare(self, name: str, kind: IntType, value: Value | None, node: Tree | Token) -> None:
         if name in self.scopes[-1]:
@@ -153,12 +159,10 @@ class Behaviour:
     # ------------------------------------------------------------ statements: each returns whether control cannot go
     # on behind it
     def statements(self, nodes: list) -> bool:
-        for node in nodes:
-            if self.statement(node):
-                return True
-        return False
+        return any(self.statement(node) for node in nodes)
 
     def statement(self, node: Tree) -> bool:
+        self.b.spend()
         return getattr(self, f"_{node.data.rstrip('_')}", self._unsupported)(node)
 
     def _unsupported(self, node: Tree) -> bool:
@@ -176,10 +180,9 @@ class Behaviour:
 
     def _block(self, node: Tree) -> bool:
         self.scopes.append({})
-        try:
-            return self.statements(node.children)
-        finally:
-            self.scopes.pop()
+        ended = self.statements(node.children)
+        self.scopes.pop()
+        return ended
 
     def _expr_stmt(self, node: Tree) -> bool:
         expression = node.children[0]
@@ -209,6 +212,8 @@ class Behaviour:
                 continue
             assert kind is not None
             name = child.children[0]
+            if isinstance(name, Token) and name.type == "ALIAS":
+                raise self.error("aliases belong into architectural_state", child)
             if any(isinstance(c, Tree) and c.data == "dim" for c in child.children):
                 raise self.error(f"{name}: arrays in behaviours are not supported", child)
             initial = child.children[-1]
@@ -244,10 +249,9 @@ class Behaviour:
     def _scoped(self, node: object) -> bool:
         assert isinstance(node, Tree)
         self.scopes.append({})
-        try:
-            return self.statement(node)
-        finally:
-            self.scopes.pop()
+        ended = self.statement(node)
+        self.scopes.pop()
+        return ended
 
     def _loop(self, head: Tree | None, body: Tree, step: list, node: Tree, test_first: bool = True) -> bool:
         leave, again = self.b.label(), self.b.label()
@@ -325,6 +329,8 @@ class Behaviour:
             for number, case in enumerate(cases):
                 assert isinstance(case, Tree)
                 if case.data == "default":
+                    if default is not None:
+                        raise self.error("default stands twice in this switch", case)
                     default = number
                     continue
                 label = self.e.constant(case.children[0], self.source)
@@ -339,7 +345,7 @@ class Behaviour:
                 run(default)
         self.loops.pop()
         self.b.block.append(ir.Op("scope", -1, [], leave, [body]))
-        return False
+        return default is not None and not any(op.code == "leave" and op.attr == leave for op in ir.walk(body))
 
     def _return(self, node: Tree) -> bool:
         if not self.frames:
@@ -359,7 +365,10 @@ class Behaviour:
     # ------------------------------------------------------------ expressions
     def expression(self, node: Tree | Token) -> Value:
         assert isinstance(node, Tree)
-        return getattr(self, f"_x_{node.data}", self._x_unsupported)(node)
+        value: Value = getattr(self, f"_x_{node.data}", self._x_unsupported)(node)
+        if value.type.width > MAX_WIDTH:
+            raise self.error(f"expected a result of at most {MAX_WIDTH} bits, found {value.type}", node)
+        return value
 
     def _x_unsupported(self, node: Tree) -> Value:
         raise self.error(f"{str(node.data).replace('_', ' ')} is not supported in behaviours", node)
@@ -377,7 +386,10 @@ class Behaviour:
         return self.constant(int(node.children[0] == "true"), BOOL)
 
     def _x_char(self, node: Tree) -> Value:
-        text = str(node.children[0])[1:-1].encode().decode("unicode_escape")
+        try:
+            text = str(node.children[0])[1:-1].encode().decode("unicode_escape")
+        except ValueError:
+            text = ""
         if len(text) != 1 or ord(text) > 255:
             raise self.error("expected one character between the quotes", node)
         return self.constant(ord(text), IntType(8, False))
@@ -413,6 +425,8 @@ class Behaviour:
                 raise self.error(f"{name} has elements; write {name}[index]", node)
             if self._is_pc(state):
                 return Value(self.b.pc(state.type.width), state.type)
+            if state.kind == "alias" and (space := self.e.state[state.target[0]]).kind == "space":
+                return self._load(space, self.constant(state.target[1] or 0, space.type), 1, False, node)
             return self._read_register(state, None)
         if name in self.e.parameter_types:
             return self.constant(self.e.parameter(name, self.source, node), self.e.parameter_type(name))
@@ -440,10 +454,11 @@ class Behaviour:
             raise self.error(f"{state.target[0]} has {state.elements} elements; the index is {found}", node)
         # A field may encode more registers than there are; what is beyond has no meaning and must not leave the file.
         if low < 0 or high >= state.elements:
+            temp = self.b.pure("wrap", index.temp, attr=((state.elements - 1).bit_length(), False))
             return (
-                self.b.pure("wrap", index.temp, attr=((state.elements - 1).bit_length(), False))
+                temp
                 if state.elements & (state.elements - 1) == 0
-                else index.temp
+                else self.b.pure("rem", temp, self.b.const(state.elements))
             )
         return index.temp
 
@@ -452,7 +467,7 @@ class Behaviour:
         assert isinstance(base, Tree) and isinstance(index, Tree)
         if (state := self._array(base)) is not None:
             if state.kind == "space":
-                return self._load(state, self.expression(index), 1, False)
+                return self._load(state, self.expression(index), 1, False, node)
             return self._read_register(state, self._index_temp(state, index))
         value, bit = self.expression(base), self.expression(index)
         known = self.b.value(bit.temp)
@@ -473,8 +488,8 @@ class Behaviour:
         if (state := self._array(base)) is not None:
             count, big_endian, low = self._span(first, second)
             if state.kind == "space":
-                return self._load(state, self.expression(low), count, big_endian)
-            start = self.e.try_constant(low, self.source)
+                return self._load(state, self.expression(low), count, big_endian, node)
+            start = self.try_constant(low)
             if start is None or not 0 <= start <= start + count <= state.elements:
                 raise self.error("a range of registers needs constant bounds within the file", node)
             parts = [self._read_register(state, self.b.const(start + i)) for i in range(count)]
@@ -486,7 +501,7 @@ class Behaviour:
 
     def _bit_bounds(self, first: Tree, second: Tree, kind: IntType, node: Tree) -> tuple[int, int]:
         """Width of a bit range and the value of its lowest bit's number."""
-        high, low = self.e.try_constant(first, self.source), self.e.try_constant(second, self.source)
+        high, low = self.try_constant(first), self.try_constant(second)
         if high is not None and low is not None:
             if high < low:
                 raise self.error(
@@ -502,7 +517,7 @@ class Behaviour:
 
     def _span(self, first: Tree, second: Tree) -> tuple[int, bool, Tree]:
         """Elements of a range, whether its first bound is the lower one, and the lower bound."""
-        a, b = self.e.try_constant(first, self.source), self.e.try_constant(second, self.source)
+        a, b = self.try_constant(first), self.try_constant(second)
         if a is not None and b is not None:
             difference = a - b
         else:
@@ -522,15 +537,15 @@ class Behaviour:
         while node.data == "paren":
             node = node.children[0]
         if node.data == "binary" and node.children[1] in ("+", "-"):
-            offset = self.e.try_constant(node.children[2], self.source)
+            offset = self.try_constant(node.children[2])
             if offset is not None:
                 return repr(node.children[0]), offset if node.children[1] == "+" else -offset
         return repr(node), 0
 
-    def _load(self, state: State, address: Value, count: int, big_endian: bool) -> Value:
+    def _load(self, state: State, address: Value, count: int, big_endian: bool, node: Tree) -> Value:
         size = count * state.type.width // 8
         if size > 8:
-            raise self.error(f"expected an access of at most 8 bytes, found {size}", None)
+            raise self.error(f"expected an access of at most 8 bytes, found {size}", node)
         kind = IntType(8 * size, state.type.signed and count == 1)
         temp = self.b.effect(
             "load", self._address(state, address), attr=[state.target[0], size, big_endian], result=kind.range
@@ -656,6 +671,7 @@ class Behaviour:
         assert isinstance(target, Tree)
         if operator == "=":
             return self.store(target, self.expression(expression), node)
+        self._evaluated_twice(target)
         value = self._arithmetic(str(operator)[:-1], self.expression(target), self.expression(expression), node)
         return self.store(target, value, node, truncate=True)
 
@@ -667,9 +683,15 @@ class Behaviour:
 
     def _increment(self, target: object, operator: str, node: Tree) -> tuple[Value, Value]:
         assert isinstance(target, Tree)
+        self._evaluated_twice(target)
         old = self.expression(target)
         new = self._arithmetic(operator[0], old, self.constant(1, BOOL), node)
         return old, self.store(target, new, node, truncate=True)
+
+    def _evaluated_twice(self, target: Tree) -> None:
+        """A target that is read and written must not change anything when it is evaluated."""
+        if node := next(target.find_pred(lambda t: t.data in ("assign", "pre_incdec", "post_incdec", "call")), None):
+            raise self.error("expected no assignment or call within what is read and written; put it before", node)
 
     def store(self, target: Tree, value: Value, node: Tree, truncate: bool = False) -> Value:
         """Assign to a local, a register, an element, memory, a bit or a range of bits; the assigned value."""
@@ -692,7 +714,11 @@ class Behaviour:
             state = self.state(name)
             if state is not None and not state.elements and state.kind != "space":
                 temp = fit(state.type, name)
-                self._write_register(state, None, temp)
+                if state.kind == "alias" and (space := self.e.state[state.target[0]]).kind == "space":
+                    address = self._address(space, self.constant(state.target[1] or 0, space.type))
+                    self.b.effect("store", address, temp, attr=[state.target[0], space.type.width // 8, False])
+                else:
+                    self._write_register(state, None, temp)
                 return Value(temp, state.type)
             if name in self.e.parameter_types:
                 raise self.error(f"{name} is a parameter and cannot be assigned in a behaviour", target)
@@ -727,6 +753,7 @@ class Behaviour:
     def _store_bits(self, target: Tree, node: Tree, fit) -> Value:  # type: ignore[no-untyped-def]
         base = target.children[0]
         assert isinstance(base, Tree)
+        self._evaluated_twice(base)
         old = self.expression(base)
         if target.data == "index":
             bit = self.expression(target.children[1])
@@ -794,6 +821,8 @@ class Behaviour:
         if function.body is None:
             self.externs[name] = function
             if name == "raise":
+                if len(temps) != 2:
+                    raise self.error("expected extern void raise(unsigned<1> irq, unsigned<5> cause)", node)
                 self.b.effect("raise", *temps)
                 return None
             result = self.b.effect("call", *temps, attr=name, result=function.result.range if function.result else None)

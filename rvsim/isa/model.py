@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from lark import Token, Tree
 
 from rvsim.isa import ir
-from rvsim.isa.build import Builder, TooLarge
-from rvsim.isa.elaborate import Elaboration, SetDeclaration, Unit
+from rvsim.isa.build import MAX_OPS, Builder, TooLarge
+from rvsim.isa.elaborate import Elaboration, SetDeclaration, Unit, display_name
 from rvsim.isa.literals import parse_integer
 from rvsim.isa.lower import Behaviour, lower_behaviour
 from rvsim.isa.syntax import CoreDslError, Source
 
 # What a description without a core is checked for.
 DEFAULT_PARAMETERS = {"XLEN": 32, "FLEN": 0}
+
+_TOO_LARGE = f"a behaviour makes more than {MAX_OPS} operations"
+_TOO_DEEP = "expressions, blocks or sets are nested too deeply"
+
+
+@contextmanager
+def _bounded(path: Path) -> Iterator[None]:
+    """Hostile descriptions end in an error of their file, too."""
+    try:
+        yield
+    except TooLarge:
+        raise CoreDslError(_TOO_LARGE, display_name(path)) from None
+    except RecursionError:
+        raise CoreDslError(_TOO_DEEP, display_name(path)) from None
 
 
 def load_core(path: Path, core: str, search: Sequence[Path] = ()) -> ir.Isa:
@@ -27,10 +42,11 @@ def load_core(path: Path, core: str, search: Sequence[Path] = ()) -> ir.Isa:
     CoreDslError
         When the file breaks a rule of the language or has no such core.
     """
-    unit = Unit(path, search)
-    if core not in unit.cores:
-        raise CoreDslError(f"expected a Core {core}; found {', '.join(unit.cores) or 'none'}", str(path))
-    return compile_sets(unit, [unit.cores[core]])
+    with _bounded(path):
+        unit = Unit(path, search)
+        if core not in unit.cores:
+            raise CoreDslError(f"expected a Core {core}; found {', '.join(unit.cores) or 'none'}", str(path))
+        return compile_sets(unit, [unit.cores[core]])
 
 
 def load_extension(path: Path, search: Sequence[Path] = (), lenient: bool = False) -> ir.Isa:
@@ -39,27 +55,31 @@ def load_extension(path: Path, search: Sequence[Path] = (), lenient: bool = Fals
     What its sets stand on (registers, memory, functions) is elaborated with them; instructions of imported sets are
     left out.
     """
-    unit = Unit(path, search)
-    sets = [d for d in unit.declared if not d.is_core]
-    if not sets:
-        raise CoreDslError("expected at least one InstructionSet", str(path))
-    return compile_sets(unit, sets, DEFAULT_PARAMETERS, own_only=True, lenient=lenient)
+    with _bounded(path):
+        unit = Unit(path, search)
+        sets = [d for d in unit.declared if not d.is_core]
+        if not sets:
+            raise CoreDslError("expected at least one InstructionSet", str(path))
+        isa = compile_sets(unit, sets, DEFAULT_PARAMETERS, own_only=True, lenient=lenient)
+        isa.warnings[:0] = unit.warnings
+        return isa
 
 
 def check_file(
     path: Path, search: Sequence[Path] = (), parameters: dict[str, int] | None = None, lenient: bool = False
 ) -> list[ir.Isa]:
     """Elaborate and type every instruction set and core that a file declares, each by itself."""
-    unit = Unit(path, search)
-    if not unit.declared:
-        raise CoreDslError("expected at least one InstructionSet or Core", str(path))
-    defaults = {**DEFAULT_PARAMETERS, **(parameters or {})}
-    results = []
-    for declaration in unit.declared:
-        isa = compile_sets(unit, [declaration], defaults, own_only=not declaration.is_core, lenient=lenient, check=True)
-        results.append(isa)
-    results[0].warnings[:0] = unit.warnings
-    return results
+    with _bounded(path):
+        unit = Unit(path, search)
+        if not unit.declared:
+            raise CoreDslError("expected at least one InstructionSet or Core", str(path))
+        defaults = {**DEFAULT_PARAMETERS, **(parameters or {})}
+        results = [
+            compile_sets(unit, [d], defaults, own_only=not d.is_core, lenient=lenient, check=True)
+            for d in unit.declared
+        ]
+        results[0].warnings[:0] = unit.warnings
+        return results
 
 
 def compile_sets(
@@ -91,9 +111,9 @@ def compile_sets(
             own = any(declaration.source is t.source for t in targets)
             instruction, behaviour = _instruction(e, tree, declaration, lenient, own)
         except TooLarge:
-            raise declaration.source.error("the behaviour makes too many operations", tree) from None
+            raise declaration.source.error(_TOO_LARGE, tree) from None
         except RecursionError:
-            raise declaration.source.error("the behaviour is nested too deeply", tree) from None
+            raise declaration.source.error(_TOO_DEEP, tree) from None
         instructions.append(instruction)
         warnings += behaviour.warnings
         for name, function in behaviour.externs.items():
@@ -133,7 +153,11 @@ def _encoding(tree: Tree, source: Source) -> tuple[int, int, int, list[ir.Field]
                 raise source.error(str(error), part) from None
             parts.append((kind.width, None, value & ((1 << kind.width) - 1), 0))
         else:
-            name, high, low = part.children[0], int(str(part.children[1]), 0), int(str(part.children[2]), 0)
+            name = part.children[0]
+            try:
+                high, low = (parse_integer(str(bound))[0] for bound in part.children[1:])
+            except ValueError as error:
+                raise source.error(str(error), part) from None
             if not 0 <= low <= high < 64:
                 raise source.error(f"{name}[{high}:{low}]: expected [high:low] with high >= low and below 64", part)
             parts.append((high - low + 1, name, low, high + 1))  # type: ignore[arg-type]
