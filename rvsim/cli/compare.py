@@ -55,6 +55,7 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         run.write_json(args.json, comparison.to_json())
     if not args.quiet and args.json != "-":
+        _print_guest_output(outcomes, comparison.identical)
         print_tables(comparison_tables(comparison, width_of(sys.stdout)), sys.stdout)
     for text in comparison.differences:
         print(f"rvsim: {text}", file=sys.stderr)
@@ -80,11 +81,25 @@ def _outcome(program: Program, args: argparse.Namespace, core: str, accel: str, 
     )
 
 
+def _print_guest_output(outcomes: list[Outcome], identical: bool) -> None:
+    """Show what the guests wrote last, so that a checksum can be seen to agree."""
+    for outcome in outcomes:
+        lines = outcome.stdout.decode("utf-8", "replace").splitlines()
+        for line in lines[-OUTPUT_LINES:]:
+            print(f"{outcome.label}: {line}")
+    if identical:
+        print("The same output, output tensor and exit status in all runs.\n")
+
+
 def _names(option: str, text: str) -> list[str]:
     names = [name.strip() for name in text.split(",")]
     if not all(names) or len({*names}) < len(names):
         raise UsageError(f"{option}: expected different names with commas between them, found {text!r}")
     return names
+
+
+OUTPUT_LINES = 5
+"""Lines of each guest's output that are shown."""
 
 
 class _Replay:

@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from rvsim.errors import UsageError
+from rvsim.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from rvsim.nn.tflite_model import Model
@@ -56,6 +56,7 @@ def _compile(model: Model, args: argparse.Namespace) -> int:
 
     if os.path.realpath(args.output) == os.path.realpath(args.model):
         raise UsageError(f"{args.output} is the model itself: name another file with -o")
+    _check_replaceable(args.output)
     spec = layer_from_operator(model, args.layer)
     input_bytes = None if args.input is None else read_input(args.input, spec.input)
     path = compile_layer(spec, args.output, input_bytes=input_bytes, optimise=args.optimise)
@@ -65,6 +66,19 @@ def _compile(model: Model, args: argparse.Namespace) -> int:
     print(f"  weights  {len(spec.weights):,} bytes, kernel {spec.kernel_height}x{spec.kernel_width}")
     print(f"  MACs     {spec.macs:,}")
     return 0
+
+
+def _check_replaceable(path: str) -> None:
+    """Refuse to replace what is write-protected or no program: a mistyped -o must not cost a file, not even root's."""
+    try:
+        with open(path, "rb") as file:
+            protected, head = not os.fstat(file.fileno()).st_mode & 0o222, file.read(4)
+    except OSError:
+        return  # not there yet; what else is wrong shows when it is written
+    if protected:
+        raise OutputError(f"{path} exists and is write-protected: name another file with -o")
+    if head not in (b"\x7fELF", b""):
+        raise OutputError(f"{path} exists and is no ELF, so it is not replaced: name another file with -o")
 
 
 def _listing(model: Model) -> str:

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from rvsim.errors import ElfError, InputFileError, OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -111,10 +113,12 @@ def find_program(name: str) -> Program:
     if not os.path.exists(name) and os.path.basename(name) == name:
         import kernels
 
-        bundled = {each.name: each.path for each in kernels.examples()}
-        if name not in bundled:
+        bundled = {each.path.name: each.path for each in kernels.examples()}
+        path = bundled.get(name) or bundled.get(f"{name}.elf")
+        if path is None:
             raise ElfError(f"{name} is neither a file nor a bundled program ({', '.join(bundled)}); check the path")
-        return load_elf(bundled[name])
+        # Messages and results name the program as the user did, not where it is installed.
+        return msgspec.structs.replace(load_elf(path), path=path.name)
     return load_elf(name)
 
 

@@ -130,6 +130,7 @@ class Machine:
         self._host = HostCalls(self._hart, self._heap, stdout, stderr, stdin)
         self._stalls: dict[int, int] = defaultdict(int)
         self._seconds = 0.0
+        self._ended = False
 
     @classmethod
     def from_elf(cls, program: str | os.PathLike[str] | Program, **options: Any) -> Machine:
@@ -291,6 +292,8 @@ class Machine:
         -------
         RunResult
         """
+        if self._ended:
+            raise UsageError(f"{self.program.path} has ended; make another Machine to run it again")
         limit = NO_LIMIT if max_instructions is None else max_instructions
         started = time.perf_counter()
         stop: StopReason = "limit"
@@ -323,7 +326,7 @@ class Machine:
                 try:
                     self._host.serve()
                 except Exit as ending:
-                    stop, exit_code = "exit", ending.code
+                    stop, exit_code, self._ended = "exit", ending.code, True
                     break
                 continue
             if self.csrs.mtvec & ~3:

@@ -68,6 +68,20 @@ def test_refused(models_dir, tmp_path, monkeypatch, capsys, arguments, status, m
     assert Path("m.tflite").read_bytes() == original
 
 
+@pytest.mark.parametrize(
+    ("content", "mode", "message"),
+    [(b"\x7fELF", 0o444, "exists and is write-protected"), (b"my thesis", 0o644, "exists and is no ELF")],
+)
+def test_no_file_is_lost(models_dir, tmp_path, capsys, content, mode, message):
+    target = tmp_path / "x.elf"
+    target.write_bytes(content)
+    target.chmod(mode)
+    model = str(models_dir / "mlperf_resnet8.tflite")
+    assert main(["compile", model, "--layer", "0", "-o", str(target)]) == 73
+    assert message in capsys.readouterr().err
+    assert target.read_bytes() == content
+
+
 def test_no_model(tmp_path, capsys):
     (tmp_path / "m.tflite").write_bytes(b"not a model")
     assert main(["compile", str(tmp_path / "m.tflite"), "--list"]) == 65
