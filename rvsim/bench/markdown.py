@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-COLUMNS = ("guest", "simulator", "CPU seconds (min–max)", "ratio (min–max)", "MIPS")
+COLUMNS = ("guest", "simulator", "CPU seconds (min–max)", "speed ratio (min–max)", "MIPS")
 
 
 def cells(row: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
@@ -17,7 +17,7 @@ def cells(row: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
         row["guest"],
         row["peer"],
         f"{taken['median']:.3f} ({taken['min']:.3f}–{taken['max']:.3f})",
-        f"{ratio['median']:.2f} ({ratio['min']:.2f}–{ratio['max']:.2f})" if ratio else "",
+        f"{ratio['median']:.3f} ({ratio['min']:.3f}–{ratio['max']:.3f})" if ratio else "",
         f"{mips:.1f}" if mips is not None else "",
     )
 
@@ -34,8 +34,8 @@ Written by `{document["command"]}` on {document["date"]}; do not edit.
 Machine: {machine["cpu"]}, {machine["cores"]} cores, {machine["system"]}.
 
 Each figure is the CPU time (user and system) of a whole process, start-up included: the median of
-{document["rounds"]} interleaved rounds, with the smallest and largest. A ratio is to the {document["reference"]} run
-of the same round; below 1 is faster. MIPS: millions of retired instructions a CPU second; the count is rvsim's, the
+{document["rounds"]} interleaved rounds, with the smallest and largest. The speed ratio is to the {document["reference"]}
+run of the same round; above 1 is faster. MIPS: millions of retired instructions a CPU second; the count is rvsim's, the
 same for every simulator. Guest `nop` shows what starting costs.
 
 {table}

@@ -80,8 +80,8 @@ def measure(
     -------
     list of dict
         One row a guest and peer: `guest`, `peer`, `instructions`, `cpu_seconds` (every round, with its `summary`),
-        `mips` (millions of retired instructions a CPU second, of the median) and `ratio` (CPU time over the reference's
-        of the same round); or `left_out`, the reason.
+        `mips` (millions of retired instructions a CPU second, of the median) and `ratio` (speed relative to the reference:
+        its CPU time of the same round over this one's); or `left_out`, the reason.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def _row(
     row["cpu_seconds"] = {"rounds": taken, **summary(taken)}
     row["mips"] = instructions / median / 1e6 if instructions and median else None
     reference = seconds.get((guest, REFERENCE), [])
-    ratios = [own / other for own, other in zip(taken, reference, strict=False) if other]
+    ratios = [other / own for own, other in zip(taken, reference, strict=False) if own]
     row["ratio"] = summary(ratios) if ratios else None
     return row
 
