@@ -92,7 +92,7 @@ def test_the_wheel_holds_what_runs(wheel):
     assert tops == {"rvsim", "accel", "kernels", f"rvsim_accel-{__version__}.dist-info"}
     assert not names & {*LEFT_OVERS}
     assert not fnmatch.filter(names, "*.pyx") and not fnmatch.filter(names, "rvsim/machine/*.[ch]")
-        assert "rvsim/nn/layer_main.c" in names  # the guest program that rvsim compile builds
+    assert "rvsim/nn/layer_main.c" in names  # the guest program that rvsim compile builds
 
 
 @pytest.mark.slow
