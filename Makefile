@@ -56,3 +56,8 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || { echo "make: expected Python.h of $(PYTHON), found none; on Debian and Ubuntu: apt-get install python3-dev" >&2; exit 1; }
 	@command -v $${CC:-cc} >/dev/null || { echo "make: expected a C compiler as $${CC:-cc}, found none; on Debian and Ubuntu: apt-get install gcc libc6-dev" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+
+# Random programs on the interpreter, the evaluator and qemu-riscv32: make fuzz PROGRAMS=20000 SECONDS=inf SEED=
+.PHONY: fuzz
+fuzz: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.differential.fuzz --programs $(or $(PROGRAMS),20000) --seconds $(or $(SECONDS),inf) --seed "$(SEED)"

@@ -1,0 +1,77 @@
+"""The differential test at length: ``make fuzz``, or ``python -m tests.differential.fuzz --programs 20000``.
+
+Exit status 1 when something differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import secrets
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from multiprocessing import Pool
+
+from tests.conftest import find_peer
+from tests.differential import compare
+from tests.differential.generate import EXCLUDED
+from tests.differential.program import BY_NAME
+
+CHUNK = 64
+# Kinds of programs, plain ones twice as often.
+KINDS: tuple[dict[str, bool], ...] = ({}, {"modify": True}, {}, {"traps": True})
+
+
+def _jobs(seed: str, programs: int, qemu: str | None) -> Iterator[tuple[str, int, int, str | None, dict[str, bool]]]:
+    for first, kind in zip(range(0, programs, CHUNK), itertools.cycle(KINDS), strict=False):
+        label = "-".join((seed, *kind))
+        yield label, first, min(CHUNK, programs - first), None if "traps" in kind else qemu, kind
+
+
+def _run(job: tuple[str, int, int, str | None, dict[str, bool]]) -> tuple[int, compare.Outcome]:
+    label, first, count, qemu, kind = job
+    return count, compare.check(label, first, count, qemu, **kind)
+
+
+def main(arguments: list[str]) -> int:
+    """Compare until the programs or the seconds are used up, or something differs."""
+    parser = argparse.ArgumentParser(prog="tests.differential.fuzz", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--programs", type=int, default=20_000, help="how many (default 20000)")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after this time")
+    parser.add_argument("--seed", default="", help="repeats a run (default: a new one)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a processor)")
+    options = parser.parse_args(arguments)
+    seed = options.seed or secrets.token_hex(4)
+    qemu = find_peer("qemu-riscv32")
+    if qemu is None:
+        print("fuzz: qemu-riscv32 is not on this machine (apt-get install qemu-user): without it", file=sys.stderr)
+    started, done, instructions, executed = time.monotonic(), 0, 0, Counter[str]()
+    difference = None
+    with Pool(options.jobs) as pool:
+        for count, found in pool.imap_unordered(_run, _jobs(seed, options.programs, qemu)):
+            done, instructions, executed = done + count, instructions + found.instructions, executed + found.executed
+            difference = found.difference
+            if sys.stderr.isatty():
+                print(f"\r{done:,} programs, {instructions:,} instructions", end="", file=sys.stderr)
+            if difference is not None or time.monotonic() - started > options.seconds:
+                break
+        pool.terminate()
+    if sys.stderr.isatty():
+        print("\r", end="", file=sys.stderr)
+    if difference is not None:
+        print(difference)
+    rarest = min(set(BY_NAME) - EXCLUDED, key=lambda name: executed[name])
+    peers = "interpreter, evaluator and qemu-riscv32" if qemu else "interpreter and evaluator"
+    print(
+        f"fuzz: seed {seed}: {done:,} programs, {instructions:,} instructions compared between {peers} in "
+        f"{time.monotonic() - started:.0f} s; the rarest is {BY_NAME[rarest].mnemonic} ({executed[rarest]:,}); "
+        f"{'no difference' if difference is None else 'one program differs, see above'}"
+    )
+    return difference is not None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
