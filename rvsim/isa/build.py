@@ -17,7 +17,7 @@ MAX_OPS = 20_000
 
 
 class TooLarge(Exception):
-    """A behaviour makes more than `MAX_OPS` operations, or takes ten times as many steps to lower."""
+    """A behaviour makes more than `MAX_OPS` operations, or takes twice as many steps to lower."""
 
 
 def _type(attr: Any) -> tuple[int, bool]:
@@ -159,7 +159,7 @@ class Builder:
     def spend(self) -> None:
         """Count a step: inlined functions and cases that fall through can multiply without making operations."""
         self._steps += 1
-        if self._steps > 10 * MAX_OPS:
+        if self._steps > 2 * MAX_OPS:
             raise TooLarge
 
     def _new(self, low: int, high: int, static: bool) -> int:

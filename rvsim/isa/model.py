@@ -103,7 +103,7 @@ def compile_sets(
     e = Elaboration(order, defaults)
     parameters, warnings = e.parameters, list(e.warnings)
     externs: dict[str, ir.ExternFunction] = {}
-    instructions: list[ir.Instruction] = []
+    instructions: list[tuple[ir.Instruction, Tree, SetDeclaration]] = []
     for tree, declaration in e.instructions:
         if own_only and not any(declaration is t for t in targets):
             continue
@@ -114,7 +114,7 @@ def compile_sets(
             raise declaration.source.error(_TOO_LARGE, tree) from None
         except RecursionError:
             raise declaration.source.error(_TOO_DEEP, tree) from None
-        instructions.append(instruction)
+        instructions.append((instruction, tree, declaration))
         warnings += behaviour.warnings
         for name, function in behaviour.externs.items():
             result = function.result
@@ -127,7 +127,7 @@ def compile_sets(
         _check_always(tree, declaration)
     if check:
         _check_functions(e, lenient)
-    resolved = _resolve(instructions, [d.name for d in order], warnings, order)
+    resolved = _resolve(instructions, warnings)
     return ir.Isa(
         "+".join(t.name for t in targets),
         [d.name for d in order],
@@ -295,31 +295,24 @@ def _count(ops: list[ir.Op]) -> int:
 
 # ------------------------------------------------------------ the whole set
 def _resolve(
-    instructions: list[ir.Instruction], order: list[str], warnings: list[str], declarations: list[SetDeclaration]
+    instructions: list[tuple[ir.Instruction, Tree, SetDeclaration]], warnings: list[str]
 ) -> list[ir.Instruction]:
     """Instructions in decoding order; equal encodings of later sets replace earlier ones."""
-    by_code: dict[tuple[int, int, int], ir.Instruction] = {}
-    for instruction in instructions:
+    by_code: dict[tuple[int, int, int], tuple[ir.Instruction, SetDeclaration]] = {}
+    for instruction, tree, declaration in instructions:
         key = (instruction.size, instruction.mask, instruction.match)
-        earlier = by_code.get(key)
-        if earlier is not None:
-            if earlier.set == instruction.set:
-                source = next(d.source for d in declarations if d.name == instruction.set)
-                line = int(instruction.where.rsplit(":", 1)[1])
-                raise CoreDslError(
-                    f"{instruction.name} has the encoding of {earlier.name} ({earlier.where})",
-                    source.name,
-                    line,
-                    1,
-                    source.text,
-                )
+        if key in by_code:
+            earlier, earlier_declaration = by_code[key]
+            if earlier_declaration is declaration:
+                reason = f"{instruction.name} has the encoding of {earlier.name} ({earlier.where})"
+                raise declaration.source.error(reason, tree)
             warnings.append(
                 f"{instruction.where}: {instruction.name} of {instruction.set} replaces {earlier.name} of "
                 f"{earlier.set}: equal encodings"
             )
-        by_code[key] = instruction
+        by_code[key] = instruction, declaration
     # Most fixed bits first: of two nested encodings the special one is meant.
-    ordered = sorted(by_code.values(), key=lambda i: -i.fixed_bits)
+    ordered = sorted((i for i, _ in by_code.values()), key=lambda i: -i.fixed_bits)
     for a, b in overlaps(ordered):
         both = a.mask & b.mask
         if both not in (a.mask, b.mask):

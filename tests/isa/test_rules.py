@@ -1,6 +1,7 @@
 """The tables of rules in `coredsl_rules`, each case put to the front end.
 
-Types are observed by what the language itself says of them: what a variable accepts, and `bitsizeof`. The expression stands under `?:`
+Types are observed by what the language itself says of them: what a variable accepts, and `bitsizeof`. The expression
+stands under `?:`
 there, because constant expressions convert wherever their value fits.
 """
 
