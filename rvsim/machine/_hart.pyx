@@ -34,7 +34,7 @@ cdef extern from "hart.h":
         uint64_t base
     struct block:
         uint32_t pc, end, count_n, cycles
-        uint64_t count, taken, entered, misaligned
+        uint64_t count, taken, entered, misaligned, straddled, straddled_from
         block *next
         block *target
         insn *code
@@ -593,12 +593,13 @@ cdef class Hart:
             for j in range(b.count_n):
                 self.settle(b, j)
                 n = executed(b, j)
-                if n and b.meta[j].instruction != NO_INSTRUCTION:
+                extra = self.edge_cycles(b, j)
+                if (n and b.meta[j].instruction != NO_INSTRUCTION) or extra:
                     size = (b.meta[j + 1].offset if j + 1 < b.count_n else b.end - b.pc) - b.meta[j].offset
                     # Under other words of the same address: a program that rewrites itself stays bounded by its memory.
                     entry = self.folded.setdefault((b.pc + b.meta[j].offset, b.meta[j].instruction), [0, 0, size])
                     entry[0] += n
-                    entry[1] += n * b.meta[j].cost + self.divide_cycles(b, j) + (self.edge_cycles(b) if j == b.count_n - 1 else 0)
+                    entry[1] += n * b.meta[j].cost + self.divide_cycles(b, j) + extra
                     self.fetched(b.pc + b.meta[j].offset, n, size)
             self.folded_cycles += self.cycles_of(b)
             if b.count_n and b.meta[b.count_n - 1].instruction < self.kind_count and self.kinds[b.meta[b.count_n - 1].instruction].is_branch:
@@ -721,7 +722,7 @@ cdef class Hart:
         cdef block *left
         cdef int reason
         cdef int64_t given = 0
-        cdef bint single
+        cdef block *once
         self.pending = None
         self.h.fuel = 0
         while True:
@@ -746,7 +747,7 @@ cdef class Hart:
                 b = self.build(self.h.pc, BLOCK_LIMIT)
                 b.listed = 1
                 self.insert(b)
-            single = False
+            once = NULL
             if b.count_n > self.h.fuel:
                 if given < limit:
                     # The period is over, not the run.
@@ -757,7 +758,7 @@ cdef class Hart:
                 # The last few instructions: a block of exactly as many, used once.
                 b = self.build(self.h.pc, <uint32_t>self.h.fuel)
                 self.keep(b)
-                single = True
+                once = b
             with nogil:
                 reason = hart_run(&self.h, b)
                 while reason == EXIT_LOOKUP:
@@ -768,9 +769,9 @@ cdef class Hart:
                     self.link(left, b)
                     reason = hart_run(&self.h, b)
             left = self.h.from_
-            if single:
+            if once != NULL and not once.dead:
                 # Nothing leads to it again; its counts are folded into the totals.
-                left.dead = 1
+                once.dead = 1
                 self.bury()
             if reason == EXIT_LOOKUP:
                 if b == NULL:
@@ -841,7 +842,11 @@ cdef class Hart:
             left.next = b
         elif self.h.edge == EDGE_TAKEN:
             left.target = b
-            left.target_straddles = b.straddles
+            if left.target_straddles != b.straddles:
+                # Code at the target has changed: what was taken before this once led to the other kind.
+                left.straddled += (left.taken - 1 - left.straddled_from) * left.target_straddles
+                left.straddled_from = left.taken - 1
+                left.target_straddles = b.straddles
         elif self.h.edge == EDGE_INDIRECT:
             self.h.jump[(b.pc >> 1) & (JUMP_CACHE - 1)] = b
             b.entered += 1
@@ -852,19 +857,19 @@ cdef class Hart:
         """Instructions retired so far."""
         return self.granted - self.h.fuel - self.unretired
 
-    cdef int64_t edge_cycles(self, block *b) except? -1:
-        """Cycles of a block beyond its instructions' own costs."""
+    cdef int64_t edge_cycles(self, block *b, uint32_t i) except? -1:
+        """Cycles beyond an instruction's own cost: of the way into a block and its split accesses at the first one, of the way out at the last."""
         cdef int64_t total = 0
-        cdef bint branch = False
-        if b.count_n and b.meta[b.count_n - 1].instruction < self.kind_count:
-            branch = self.kinds[b.meta[b.count_n - 1].instruction].is_branch
-        if branch:
-            total += b.taken * self.taken_cost
-        if b.target_straddles:
-            total += b.taken * self.straddle_cost
-        if b.straddles:
-            total += b.entered * self.straddle_cost
-        return total + b.misaligned * self.misaligned_cost
+        cdef int last = b.meta[b.count_n - 1].instruction
+        if i == 0:
+            total += b.misaligned * self.misaligned_cost
+            if b.straddles:
+                total += b.entered * self.straddle_cost
+        if i == b.count_n - 1:
+            if last < self.kind_count and self.kinds[last].is_branch:
+                total += b.taken * self.taken_cost
+            total += (b.straddled + (b.taken - b.straddled_from) * b.target_straddles) * self.straddle_cost
+        return total
 
     cdef int64_t divide_cycles(self, block *b, uint32_t i) except? -1:
         """Cycles by which a division's operands change its cost."""
@@ -888,8 +893,8 @@ cdef class Hart:
                     for j in range(i, b.count_n):
                         total -= b.exits[i] * b.meta[j].cost
         for i in range(b.count_n):
-            total += self.divide_cycles(b, i)
-        return total + self.edge_cycles(b)
+            total += self.divide_cycles(b, i) + self.edge_cycles(b, i)
+        return total
 
     @property
     def cycles(self):
@@ -950,7 +955,8 @@ cdef class Hart:
         Returns
         -------
         list of (pc, instruction number, size, executions, cycles)
-            Cycles include what the instruction's branch, split accesses and operands cost; an address may appear more than once.
+            Cycles include what the instruction's branch, split accesses and operands cost; an address may appear more than once, and one
+            that stalled without retiring has no executions.
         """
         cdef int i
         cdef uint32_t j, size
@@ -960,14 +966,12 @@ cdef class Hart:
         rows = [(pc, instruction, entry[2], entry[0], entry[1]) for (pc, instruction), entry in self.folded.items()]
         for i in range(self.block_count):
             b = self.blocks[i]
-            if not b.count:
-                continue
             for j in range(b.count_n):
                 n = executed(b, j)
-                if b.meta[j].instruction == NO_INSTRUCTION or not n:
+                extra = self.edge_cycles(b, j)
+                if (b.meta[j].instruction == NO_INSTRUCTION or not n) and not extra:
                     continue
                 size = (b.meta[j + 1].offset if j + 1 < b.count_n else b.end - b.pc) - b.meta[j].offset
-                extra = self.edge_cycles(b) if j == b.count_n - 1 else 0
                 cycles = n * b.meta[j].cost + self.divide_cycles(b, j) + extra
                 rows.append((b.pc + b.meta[j].offset, b.meta[j].instruction, size, n, cycles))
         return rows

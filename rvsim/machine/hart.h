@@ -39,6 +39,7 @@ struct block {
     uint64_t taken;        /* times left by a taken branch or jump */
     uint64_t entered;      /* times entered by an indirect jump */
     uint64_t misaligned;   /* split accesses */
+    uint64_t straddled, straddled_from; /* taken ways to a straddling target while it was the other kind; from which on it is this kind */
     struct block *next;    /* successor in line, once known */
     struct block *target;  /* successor when taken, once known and static */
     struct insn *code;     /* count_n instructions and an end marker */

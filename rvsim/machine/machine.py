@@ -299,18 +299,18 @@ class Machine:
         stop: StopReason = "limit"
         exit_code, message = None, None
         hart = self._hart
-        first = hart.instructions
+        first, trapped_at = hart.instructions, -1
         while True:
-            event = hart.run(limit - (hart.instructions - first))
+            try:
+                event = hart.run(limit - (hart.instructions - first))
+            except KeyboardInterrupt:  # in a behaviour, CSR access or command that Python serves
+                event = ("interrupted",)
             if event[0] == "limit":
                 where = self.program.where(hart.pc)
                 message = f"stopped at the limit of {limit} instructions, at {where}; raise --max-instructions to go on"
                 break
             if event[0] == "interrupted":
-                stop, message = (
-                    "interrupted",
-                    f"interrupted at {self.program.where(hart.pc)} after {hart.instructions} instructions",
-                )
+                stop, message = "interrupted", self._interrupted()
                 break
             if event[0] == "wait":
                 # Nothing interrupts this hart yet (no timer, no devices): waiting would never end.
@@ -328,16 +328,30 @@ class Machine:
                 except Exit as ending:
                     stop, exit_code, self._ended = "exit", ending.code, True
                     break
+                except KeyboardInterrupt:  # while it waits for input
+                    stop, message = "interrupted", self._interrupted()
+                    break
                 continue
-            if self.csrs.mtvec & ~3:
+            # A handler whose first instruction traps would come back to itself for ever.
+            stuck = hart.instructions == trapped_at
+            if self.csrs.mtvec & ~3 and not stuck:
+                trapped_at = hart.instructions
                 hart.traps += 1
+                self._stalls[pc] += self.timing.trap_cycles
+                self._coprocessor_fault = None
                 hart.pc = self.csrs.enter_trap(irq, cause, tval, pc)
                 continue
             stop = _STOP_REASONS.get(cause, "trap")
             message = self._fatal(pc, cause, tval)
+            if stuck:
+                message += "; this is the first instruction of the trap handler that mtvec names"
             break
         self._seconds += time.perf_counter() - started
         return self._result(stop, exit_code, message)
+
+    def _interrupted(self) -> str:
+        hart = self._hart
+        return f"interrupted at {self.program.where(hart.pc)} after {hart.instructions} instructions"
 
     def _fatal(self, pc: int, cause: int, tval: int) -> str:
         """Say what ended the program: the pc, where that is in the source, the instruction, and what to try."""
@@ -402,7 +416,8 @@ class Machine:
         rows = hart.profile()
         classes: dict[str, int] = defaultdict(int)
         for _, number, _, executions, _ in rows:
-            classes[self._classes[number]] += executions
+            if executions:
+                classes[self._classes[number]] += executions
         cycles = hart.cycles
         report = None
         if self.coprocessor is not None:
@@ -464,14 +479,13 @@ class Machine:
         functions = self.program.functions
         starts = [f.address for f in functions]
         totals: dict[int, list[int]] = defaultdict(lambda: [0, 0])
-        for pc, _, _, executions, cycles in rows:
+        stalls = [(pc, 0, cycles) for pc, cycles in self._stalls.items() if cycles]
+        for pc, executions, cycles in [(pc, n, cycles) for pc, _, _, n, cycles in rows] + stalls:
             n = bisect_right(starts, pc) - 1
-            if n >= 0 and pc >= functions[n].address + functions[n].size:
+            if n >= 0 and pc >= functions[n].end:
                 n = -1
             totals[n][0] += executions
             totals[n][1] += cycles
-        for pc, stall in self._stalls.items():
-            totals[bisect_right(starts, pc) - 1][1] += stall
         profiles = [
             FunctionProfile(
                 name=functions[n].name, address=functions[n].address, size=functions[n].size, instructions=i, cycles=c

@@ -1,7 +1,7 @@
 """Guest programs made of instruction words: encoders, an ELF around them, and a machine that holds it.
 
-The encoders follow the formats of the Unprivileged ISA Manual (20240411, section 2.2). Registers are numbers, immediates
-signed.
+The encoders follow the formats of the Unprivileged ISA Manual (20240411, section 2.2). Registers are numbers,
+immediates signed.
 """
 
 from __future__ import annotations
