@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from lark import Lark, Token, Tree
 
 GRAMMAR = Path(__file__).with_name("coredsl.lark")
-# The largest public description has 0.3 MB; a hostile one of this size takes half a minute to parse.
-MAX_BYTES = 1 << 20
+# The largest public description has some 100 kB; a hostile one of this size takes ten seconds and 0.5 GB to parse.
+MAX_BYTES = 1 << 19
 
 
 class CoreDslError(InputFileError):

@@ -101,7 +101,8 @@ t.core_desc:1:49: a[0:3]: expected [high:low] with high >= low and below 64
                                                     ^""",
     ),
     (
-        "InstructionSet A { instructions { I { encoding: 32'd3; behavior: {\n  unsigned<8> count;\n  cuont = 1; } } } }",
+        "InstructionSet A { instructions { I { encoding: 32'd3; behavior: {\n  unsigned<8> count;\n"
+        "  cuont = 1; } } } }",
         """\
 t.core_desc:3:3: cuont is not declared; did you mean count?
       cuont = 1; } } } }
@@ -117,7 +118,8 @@ t.core_desc:3:19: initialiser of b: expected unsigned<4>, found unsigned<9>, who
                       ^""",
     ),
     (
-        "InstructionSet A { instructions { I { encoding: 32'd3; behavior: {}\n} I2 { encoding: 32'd3; behavior: {} } } }",
+        "InstructionSet A { instructions { I { encoding: 32'd3; behavior: {}\n} "
+        "I2 { encoding: 32'd3; behavior: {} } } }",
         """\
 t.core_desc:2:3: I2 has the encoding of I (t.core_desc:1)
     } I2 { encoding: 32'd3; behavior: {} } } }
@@ -153,7 +155,7 @@ def test_the_caret_stands_under_the_character_in_lines_of_any_length(before: int
     ("content", "message"),
     [
         (b"\xff", "expected UTF-8 text, found the byte 0xff at 0"),
-        (b"/" * (syntax.MAX_BYTES + 1), "expected a description of at most 1048576 bytes, found more"),
+        (b"/" * (syntax.MAX_BYTES + 1), f"expected a description of at most {syntax.MAX_BYTES} bytes, found more"),
         (b"", "expected at least one InstructionSet"),
         (b"// nothing", "expected at least one InstructionSet"),
     ],
@@ -171,7 +173,7 @@ def test_a_missing_file_and_an_endless_one(tmp_path: Path) -> None:
     with pytest.raises(CoreDslError, match="cannot read the description: No such file"):
         model.load_extension(tmp_path / "absent.core_desc")
     if Path("/dev/zero").exists():
-        with pytest.raises(CoreDslError, match="at most 1048576 bytes"):
+        with pytest.raises(CoreDslError, match="found more"):
             model.load_extension(Path("/dev/zero"))
 
 
@@ -287,9 +289,8 @@ TEXTS = [p.read_text() for p in OURS] + [
     description("{ unsigned<6> i = 0; while (i < 3) { i++; if (i == 2) continue; X[rd][7:0] = MEM[X[rs1]]; } }"),
     description("{ switch (rs1) { case 0: raise(0, 2); default: X[rd] = imm ? low_byte(X[rs1]) : -1 :: imm; } }"),
 ]
-PIECES = ["(", ")", "{", "}", "[", "]", ";", ":", "::", ",", "=", "+", "-", "<<", ">>", "&&", "?", "0", "1", "4096", "unsigned<8>", "signed", "X",
-          "rd", "if", "else", "switch", "case", "while", "return", "import", "extends", "encoding", "[[enable=0]]", "XLEN", "32'd3", "\"", "'", "/*",
-          "\0", "é", "raise(0, 2)", "extern", "register", "void", "const", "~", "MEM", "PC", "low_byte"]  # fmt: skip
+PIECES = """( ) { } [ ] ; : :: , = + - << >> && ? 0 1 4096 unsigned<8> signed X rd if else switch case while return import
+    extends encoding [[enable=0]] XLEN 32'd3 " ' /* é raise(0,2) extern register void const ~ MEM PC low_byte""".split()
 
 
 @st.composite
@@ -332,7 +333,7 @@ def test_a_mutated_description_ends_in_an_error_or_a_result(
             load_it(path, lenient=lenient)
         except CoreDslError as error:
             place = str(error).split(": ")[0]
-            assert place.startswith(str(path)) or place.startswith("rvsim/isa/descriptions")
+            assert place.startswith((str(path), "rvsim/isa/descriptions"))
 
 
 def test_every_description_of_ours_passes_the_check_without_a_warning() -> None:
