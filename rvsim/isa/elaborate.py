@@ -408,6 +408,8 @@ class Elaboration:
         state = self.state[str(base.children[0])]
         if state.type != element:
             raise source.error(f"alias {name} has type {element}, its register {state.type}", declarator)
+        if not state.elements and index is not None:
+            raise source.error(f"alias {name}: {base.children[0]} has no elements", declarator)
         if state.elements and (index is None or not 0 <= index < state.elements):
             raise source.error(f"alias {name}: expected an index below {state.elements}, found {index}", declarator)
         return State("alias", element, 0, (str(base.children[0]), index))
