@@ -289,9 +289,9 @@ TEXTS = [p.read_text() for p in OURS] + [
     description("{ unsigned<6> i = 0; while (i < 3) { i++; if (i == 2) continue; X[rd][7:0] = MEM[X[rs1]]; } }"),
     description("{ switch (rs1) { case 0: raise(0, 2); default: X[rd] = imm ? low_byte(X[rs1]) : -1 :: imm; } }"),
 ]
-PIECES = [*"(){}[];:,=+-?01\"'~é\0", "::", "<<", ">>", "&&", "/*", "4096", "unsigned<8>", "signed", "X", "rd", "PC", "MEM",
-          "if", "else", "switch", "case", "while", "return", "import", "extends", "encoding", "[[enable=0]]", "XLEN",
-          "32'd3", "extern", "raise(0, 2)", "register", "void", "const", "low_byte"]  # fmt: skip
+PIECES = [*"(){}[];:,=+-?01\"'~é\0", "::", "<<", ">>", "&&", "/*", "4096", "unsigned<8>", "signed", "X", "rd", "PC",
+          "MEM", "if", "else", "switch", "case", "while", "return", "import", "extends", "encoding", "[[enable=0]]",
+          "XLEN", "32'd3", "extern", "raise(0, 2)", "register", "void", "const", "low_byte"]  # fmt: skip
 
 
 @st.composite
