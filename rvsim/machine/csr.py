@@ -98,9 +98,9 @@ class CsrFile:
         return self.counters.instructions + self.instret_offset
 
     def _set_cycle(self, value: int) -> None:
-        # The written value stands until the instruction ends; the next one reads it plus this instruction's cycles
-        # less one.
-        self.cycle_offset += value - self._cycle()
+        # The write takes the place of one cycle's increment: the next instruction reads the value, plus this
+        # instruction's cycles less one.
+        self.cycle_offset += value - self._cycle() - 1
 
     def _set_instret(self, value: int) -> None:
         # The write takes the place of this instruction's increment: the next instruction reads the written value.

@@ -378,27 +378,29 @@ class Machine:
         if cause in (0, 4, 6):
             return (
                 f"{what}: {text} at {where}, address {tval:#010x}; core {self.timing.name} traps it and the "
-                f"program has no trap handler (mtvec is 0)"
+                f"program has no trap handler (mtvec is {self.csrs.mtvec})"
             )
         if cause == BREAKPOINT:
             return f"breakpoint ({text}) at {where}, and no debugger; an assertion or abort of the program?"
-        return f"{what} at {where} ({text}), and the program has no trap handler (mtvec is 0)"
+        return f"{what} at {where} ({text}), and the program has no trap handler (mtvec is {self.csrs.mtvec})"
 
     def _illegal_hint(self, word: int) -> str:
         opcode = names.CUSTOM_OPCODES.get(word & 0x7F) if word & 3 == 3 else None
         if opcode is not None:
-            hint = f"nobody claims this word of opcode {opcode}, which is left to custom instructions"
-            command = find(bundled("conv"), word)
-            if self.coprocessor is None and command is not None:
-                return f"{hint}; it is {command.mnemonic} of the convolution coprocessor: run with --accel on"
-            return f"{hint}; give its description with --isa-ext FILE.core_desc"
+            hint = f"nobody claims this word of opcode {opcode}, which is left to custom instructions; "
+            command = find(bundled("conv"), word & ~0x7F | 0x0B)
+            if command is not None and (self.coprocessor is None or self.coprocessor.major_opcode != word & 0x7F):
+                option = "--accel on" if opcode == "custom-0" else f"--accel on --set accel.custom_opcode={opcode}"
+                hint += f"with {option} it is the convolution coprocessor's {command.mnemonic}; "
+            return f"{hint}describe an instruction of your own with --isa-ext FILE.core_desc"
         if word & 0x7F == 0x73 and (word >> 12) & 3:
             number = word >> 20
             name = names.CSRS.get(number, f"{number:#x}")
-            if number == 0xFC0:
+            if number == 0xFC0 and self.coprocessor is None:
                 return "CSR 0xFC0 exists only with a coprocessor (--accel on)"
             return f"CSR {name} does not exist on this hart or may not be written"
-        if word & 0x7F in (0x07, 0x27, 0x43, 0x47, 0x4B, 0x4F, 0x53):
+        # Of the 16-bit loads and stores of RV32, those with bit 13 are of floating point.
+        if word & 0x7F in (0x07, 0x27, 0x43, 0x47, 0x4B, 0x4F, 0x53) or (word & 1 == 0 and word >> 13 & 1):
             return "this core has no floating point; compile with -march=rv32imc -mabi=ilp32"
         if word & 0x7F == 0x2F:
             return "this core has no atomic instructions; compile with -march=rv32imc"
