@@ -25,7 +25,7 @@ class Port(Protocol):
     def register(self, number: int) -> int: ...
     def set_register(self, number: int, value: int) -> None: ...
     def peek(self, address: int, size: int) -> bytes | None: ...
-    def poke(self, address: int, data: bytes) -> bool: ...
+    def view(self, address: int, size: int, write: bool) -> object | None: ...
 
 
 class Exit(Exception):
@@ -103,12 +103,18 @@ class HostCalls:
     def _read(self, fd: int, address: int, size: int) -> int:
         if fd != 0:
             return -EBADF
-        size = min(size, MAX_TRANSFER)
-        if self.hart.peek(address, size) is None:
+        # Memory first: what cannot be stored must not be taken from the stream.
+        memory = self._writable(address, min(size, MAX_TRANSFER))
+        if memory is None:
             return -EFAULT
-        data = self.stdin(size) if size else b""
-        self.hart.poke(address, data[:size])
-        return len(data[:size])
+        data = self.stdin(len(memory))[: len(memory)] if memory else b""
+        memory[: len(data)] = data
+        return len(data)
+
+    def _writable(self, address: int, size: int) -> memoryview | None:
+        """Guest memory that the guest itself may write; None where it may not."""
+        view = self.hart.view(address, size, True) if size else bytearray()
+        return None if view is None else memoryview(view)  # type: ignore[arg-type]
 
     def _close(self, fd: int, address: int, size: int) -> int:
         return 0 if fd <= 2 else -EBADF
@@ -119,7 +125,11 @@ class HostCalls:
         # struct stat of riscv32 with 64-bit times: st_mode is the word at 16; the streams are character devices.
         record = bytearray(STAT_SIZE)
         record[16:20] = S_IFCHR.to_bytes(4, "little")
-        return 0 if self.hart.poke(address, bytes(record)) else -EFAULT
+        memory = self._writable(address, STAT_SIZE)
+        if memory is None:
+            return -EFAULT
+        memory[:] = record
+        return 0
 
     def _brk(self, address: int, unused1: int, unused2: int) -> int:
         if self.heap[0] <= address <= self.heap[1]:
@@ -131,8 +141,11 @@ class HostCalls:
 
 
 def _read_stdin(size: int) -> bytes:
-    # What is there now, as read(2) on a terminal or pipe.
-    return os.read(sys.stdin.fileno(), size)
+    try:
+        # What is there now, as read(2) on a terminal or pipe.
+        return os.read(sys.stdin.fileno(), size)
+    except (AttributeError, OSError):  # closed, or replaced by something that is no file (a notebook)
+        return b""
 
 
 def _writer(name: str) -> Callable[[bytes], object]:
