@@ -106,7 +106,7 @@ def test_read() -> None:
         stdin=b"abcdefg",
     )  # fmt: skip
     assert [world.step() for _ in range(4)] == [4, 3, 0, 0]
-    assert world.machine.read_memory(DATA, 12) == b"abcdo, gefg!"
+    assert world.machine.read_memory(DATA, 12) == b"abcdo, gefgt"
     # The host's writes are no traffic of the guest's.
     assert world.machine.run(0).traffic["total"].store.count == 0
 

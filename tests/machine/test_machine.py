@@ -281,7 +281,7 @@ def test_counters_have_64_bits(number: int) -> None:
     assert (m.registers[A0], m.registers[A1], m.registers[A2]) == (0xFFFF_FFFF, 8, 1)
 
 
-# -------------------------------------------------------------------------------------------------- a machine's own life
+# -------------------------------------------------------------------------------------------------- its own life
 
 
 def test_registers_at_reset() -> None:
