@@ -367,6 +367,8 @@ def test_a_write_of_x0_is_dropped_and_noted(tmp_path: Path) -> None:
     assert notes("X[rd] = rs1 + imm;") == note
     for guarded in GUARDED:
         assert notes(guarded) == [], guarded
+        context = run(tmp_path, "", guarded, Recorder(), 5 << 7 | 1 << 20)
+        assert [e[3] for e in context.effects if e[0] == "put"] == [1], guarded
     assert run(tmp_path, "", "X[rd] = 1;", Recorder()).effects == []
     assert run(tmp_path, "", "X[rd] = 1;", Recorder(), 5 << 7).effects == [("put", "X", 5, 1)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,13 @@ t.core_desc:1:63: always blocks are supported only as PC = PC + 4; this hart has
 def test_the_whole_message(text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert str(refusal(Path(), text)) == message
+
+
+@pytest.mark.parametrize("literal", ["9" * 5000, "0x" + "f" * 1025, "0b" + "1" * 4097, "5000'd1", "12345678901'd1"])
+def test_a_literal_that_is_too_wide_is_shown_shortened(literal: str, tmp_path: Path) -> None:
+    reason = refusal(tmp_path, description(f"X[rd] = {literal};")).reason
+    assert re.fullmatch(r"expected a literal of (1 to|at most) 4096 bits, found .{1,43}", reason)
+    assert literal[:10] in reason
 
 
 @given(before=st.integers(0, 400), after=st.integers(0, 400))
@@ -297,8 +305,6 @@ PIECES = [*"(){}[];:,=+-?01\"'~é\0", "::", "<<", ">>", "&&", "/*", "4096", "uns
 @st.composite
 def mutated(draw: st.DrawFn) -> str:
     """One of our descriptions with some of its tokens taken out, doubled, replaced or swapped, perhaps cut short."""
-    import re
-
     text = draw(st.sampled_from(TEXTS))
     tokens = re.findall(r"\w+|\s+|[^\w\s]", text)
     for _ in range(draw(st.integers(1, 6))):
