@@ -1071,12 +1071,16 @@ cdef int slow_custom(hart *h, block *b, insn *e) noexcept with gil:
     cdef uint32_t i = <uint32_t>(e - b.code)
     cdef uint32_t pc = b.pc + b.meta[i].offset
     cdef uint32_t behind = b.end if i + 1 == b.count_n else b.pc + b.meta[i + 1].offset
+    cdef int last = i + 1 == b.count_n
     try:
-        self.stall_cycles -= b.meta[i].cost if i + 1 == b.count_n else 0
+        # What reads the counters ends its block, and has not retired.
+        self.unretired += last
+        self.stall_cycles -= last * b.meta[i].cost
         try:
             target = self.machine.custom(e.k[0], b.meta[i].word, pc)
         finally:
-            self.stall_cycles += b.meta[i].cost if i + 1 == b.count_n else 0
+            self.unretired -= last
+            self.stall_cycles += last * b.meta[i].cost
         h.pc = behind if target is None else target
     except GuestTrap as trap:
         h.irq, h.cause, h.tval = trap.irq, trap.cause, trap.tval

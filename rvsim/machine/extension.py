@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rvsim.errors import UsageError
+from rvsim.errors import InputFileError
 from rvsim.isa.evaluate import BehaviourError, Trap, execute
 from rvsim.isa.ir import Instruction, Isa, Op, wrap
 from rvsim.machine._hart import GuestTrap
@@ -77,7 +77,7 @@ class Context:
             for extern in isa.externs:
                 if extern.name not in calls and extern.name not in ("raise", "set_tval"):
                     known = ", ".join(sorted([*calls, "raise", "set_tval"]))
-                    raise UsageError(
+                    raise InputFileError(
                         f"{isa.name}: the extern function {extern.name} is not provided by this machine; it has {known}"
                     )
 
@@ -122,7 +122,7 @@ class Context:
         Raises
         ------
         GuestTrap
-        UsageError
+        InputFileError
             When the behaviour does not end.
         """
         self.pc, self.tval = pc, None
@@ -131,7 +131,7 @@ class Context:
         except Trap as trap:
             raise GuestTrap(trap.irq, trap.cause, self.tval or 0) from None
         except BehaviourError as error:
-            raise UsageError(f"{instruction.where}: {instruction.name} at pc {pc:#010x}: {error}") from None
+            raise InputFileError(f"{instruction.where}: {instruction.name} at pc {pc:#010x}: {error}") from None
         if target is not None and target & 1:
             raise GuestTrap(0, 0, target & MASK)
         return target

@@ -118,7 +118,9 @@ class Machine:
         self._hart = Hart(self, self._kinds(), self._hart_timing())
         self.csrs = CsrFile(self._hart, self.coprocessor.capability if self.coprocessor else None)
         self._map(memory, memory_limit)
-        calls: dict[str, Callable[..., int | None]] = {"coprocessor_issue": self._issue, "fence_i": lambda: None}
+        calls: dict[str, Callable[..., int | None]] = {"fence_i": lambda: None}
+        if self.coprocessor is not None:
+            calls["coprocessor_issue"] = self._issue
         self._context = extension.Context(self._hart, self.csrs, [isa for _, isa, _ in self._extensions], calls)
         for instruction, _, class_ in self._extensions:
             cost = self.timing.cycles[class_]
@@ -364,6 +366,8 @@ class Machine:
         own = next((i for i, _, _ in self._extensions if word & i.mask == i.match), None)
         if own is not None:
             text = own.mnemonic
+        if cause == ILLEGAL and own is not None:
+            return f"illegal instruction {text} at {where}: its behaviour ({own.where}) raises this"
         if cause == ILLEGAL:
             return f"illegal instruction {text} at {where}: {self._illegal_hint(word)}"
         if cause in (5, 7) and self._coprocessor_fault is not None:
