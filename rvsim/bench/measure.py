@@ -80,8 +80,8 @@ def measure(
     -------
     list of dict
         One row a guest and peer: `guest`, `peer`, `instructions`, `cpu_seconds` (every round, with its `summary`),
-        `mips` (millions of retired instructions a CPU second, of the median) and `ratio` (speed relative to the reference:
-        its CPU time of the same round over this one's); or `left_out`, the reason.
+        `mips` (millions of retired instructions a CPU second, of the median) and `ratio` (speed relative to the
+        reference: its CPU time of the same round over this one's); or `left_out`, the reason.
 
     Raises
     ------

@@ -105,7 +105,7 @@ def test_files_that_cannot_be_read(tmp_path):
             InputFileError, match=r"expected a \.tflite file, found something that is not a regular file"
         ):
             load_model(path)
-    with pytest.raises(InputFileError, match="cannot read the model: .*embedded null"):
+    with pytest.raises(InputFileError, match=r"cannot read the model: .*embedded null"):
         load_model("a\0b")
 
 
