@@ -208,7 +208,7 @@ class Machine:
     def _map(self, options: Sequence[str], limit: int) -> None:
         self.regions = memory.layout(self.program, [memory.parse_memory(o) for o in options], limit)
         home = next((r for r in self.regions if r.name == "ram"), self.regions[-1])
-        self._stack_top = home.end
+        self._stack_top, self._stack_room = home.end, home.size // 4
         self._intervals = memory.intervals(self.regions, self.program, self._stack_top)
         self._hart.map(
             [(r.base, r.size, r.permissions) for r in self.regions],
@@ -224,16 +224,16 @@ class Machine:
         start = (end + 15) & ~15
         region = next((r for r in self.regions if r.base <= end <= r.end), home)
         # The upper quarter of the RAM is left to the stack.
-        top = region.end - region.size // 4 if region.base <= self._stack_top - 1 < region.end else region.end
+        top = region.end - self._stack_room if region.base <= self._stack_top - 1 < region.end else region.end
         self._heap = (start, max(start, top))
 
     def _stack(self, args: Sequence[str]) -> None:
         """Lay out argc, argv, envp and an empty auxiliary vector at the top of the RAM, as Linux does."""
         strings = [os.fsencode(a) + b"\0" for a in (self.program.name, *args)]
         at = self._stack_top - sum(map(len, strings))
-        room = self.regions[-1].size // 4
-        if self._stack_top - at > room:
-            raise UsageError(f"the guest's arguments take {self._stack_top - at} bytes, at most {room} fit")
+        size = self._stack_top - at + 4 * (len(strings) + 5)
+        if size > self._stack_room:
+            raise UsageError(f"the guest's arguments take {size} bytes, at most {self._stack_room} fit")
         pointers = []
         for text in strings:
             pointers.append(at)

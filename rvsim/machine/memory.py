@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import NamedTuple
 
 from rvsim.errors import ElfError, UsageError
 from rvsim.machine.elf import Program, Symbol
+from rvsim.machine.result import TOTAL
 
 RAM_BASE, RAM_SIZE = 0x8000_0000, 16 << 20
 PAGE = 4096
 # What brk may give a program that is linked outside the RAM.
 HEAP_SIZE = 1 << 20
-# All guest memory together; a guest cannot make the host allocate more (--memory-limit-mib).
+# All guest memory together; a guest cannot make the host allocate more.
 DEFAULT_LIMIT = 1 << 30
 READ, WRITE, EXECUTE = 4, 2, 1
 
@@ -67,7 +68,7 @@ def layout(program: Program, extra: Sequence[Region] = (), limit: int = DEFAULT_
     ElfError
         When a segment reaches beyond the region it starts in, or memory exceeds the limit.
     UsageError
-        When regions that were asked for overlap.
+        When regions that were asked for overlap, have one name or are too large.
     """
     given = list(extra)
     if not any(r.name == "ram" for r in given):
@@ -78,6 +79,14 @@ def layout(program: Program, extra: Sequence[Region] = (), limit: int = DEFAULT_
             raise UsageError(
                 f"--memory: {a.name} ({a.base:#010x} to {a.end - 1:#010x}) and {b.name} ({b.base:#010x} on) overlap"
             )
+    seen = {TOTAL}
+    for region in given:
+        if region.name in seen:
+            raise UsageError(f"--memory: the name {region.name} is taken; give each region its own")
+        seen.add(region.name)
+    if sum(r.size for r in given) > limit:
+        size = sum(r.size for r in given) >> 20
+        raise UsageError(f"--memory: the regions have {size} MiB together, the limit is {limit >> 20} MiB")
     outside: list[Region] = []
     for segment in program.segments:
         if not segment.size:
@@ -86,24 +95,26 @@ def layout(program: Program, extra: Sequence[Region] = (), limit: int = DEFAULT_
         home = next((r for r in given if r.base <= last and segment.address < r.end), None)
         if home is not None:
             if segment.address < home.base or last >= home.end:
+                base = min(home.base, segment.address // PAGE * PAGE)
+                size = (max(last + 1, home.end) - base + 1023) >> 10
                 raise ElfError(
                     f"{program.path}: the segment {segment.address:#010x} to {last:#010x} does not fit into "
-                    f"{home.name} "
-                    f"({home.base:#010x} to {home.end - 1:#010x}); enlarge it, such as --memory "
-                    f"{home.name}={home.base:#x},"
-                    f"{(max(last + 1, home.end) - home.base + 1023) >> 10}"
+                    f"{home.name} ({home.base:#010x} to {home.end - 1:#010x}); enlarge it, such as --memory "
+                    f"{home.name}={base:#x},{size}"
                 )
             continue
         permissions = segment.readable * READ | segment.writable * WRITE | segment.executable * EXECUTE
-        low, end = segment.address // PAGE * PAGE, (last // PAGE + 1) * PAGE
+        # Whole pages, as far as nothing else lies there.
+        low = max([segment.address // PAGE * PAGE, *(r.end for r in given if r.end <= segment.address)])
+        end = min([(last // PAGE + 1) * PAGE, *(r.base for r in given if r.base > last)])
         if outside and low < outside[-1].end:
             # Segments that share a page share its permissions.
             before = outside.pop()
             low, permissions = before.base, permissions | before.permissions
         outside.append(Region("", low, end - low, permissions))
-    regions = given + _named(outside)
-    regions.sort(key=lambda r: r.base)
-    writable = [r for r in regions if r in outside or r.name.startswith("data")]
+    named = _named(outside, seen)
+    regions = sorted(given + named, key=lambda r: r.base)
+    writable = [r for r in named if r.permissions & WRITE]
     if writable and not any(r.base <= program.entry < r.end for r in given):
         # brk grows the last writable region of a program linked elsewhere.
         n = regions.index(writable[-1])
@@ -118,13 +129,14 @@ def layout(program: Program, extra: Sequence[Region] = (), limit: int = DEFAULT_
     return regions
 
 
-def _named(regions: list[Region]) -> list[Region]:
-    counts: dict[str, int] = {}
-    named = []
+def _named(regions: list[Region], taken: Iterable[str]) -> list[Region]:
+    """The regions, called data, data2, ... where they are writable, else rom, rom2, ..."""
+    named: list[Region] = []
     for region in regions:
-        name = "data" if region.permissions & WRITE else "rom"
-        counts[name] = counts.get(name, 0) + 1
-        named.append(region._replace(name=name if counts[name] == 1 else f"{name}{counts[name]}"))
+        kind = "data" if region.permissions & WRITE else "rom"
+        used = {*taken, *(r.name for r in named)}
+        names = (kind if n == 1 else f"{kind}{n}" for n in count(1))
+        named.append(region._replace(name=next(name for name in names if name not in used)))
     return named
 
 
