@@ -267,6 +267,31 @@ def test_a_hostile_description_ends_in_an_error_or_a_result(text: str, tmp_path:
             assert len(str(error)) < 3000
 
 
+REASONS = {
+    "parentheses": "nested too deeply",
+    "a long constant sum": "nested too deeply",
+    "a chain of parameters": "nested too deeply",
+    "a huge width": "expected a width of 1 to 4096 bits, found 18446744073709551615",
+    "a huge shift": "expected a shift by 0 to 4096, found 1000000",
+    "huge products": "expected a constant of at most 4096 bits",
+    "wide products": "expected a result of at most 4096 bits, found unsigned<8192>",
+    "a sized literal in an encoding": "expected a literal of 1 to 4096 bits",
+    "many registers": "expected 1 to 1048576 registers",
+    "parameters that name one another": "parameter A depends on itself (A -> B -> A)",
+    "functions that double": "more than 20000 operations",
+    "functions that double and do nothing": "more than 20000 operations",
+    "a chain of functions": "calls are nested more than 32 deep",
+    "escapes": "expected one character between the quotes",
+    "an attribute without its value": "expected [[enable=CONDITION]]",
+    "raise without arguments": "expected extern void raise(unsigned<1> irq, unsigned<5> cause)",
+}
+
+
+@pytest.mark.parametrize(("name", "reason"), REASONS.items())
+def test_a_hostile_description_is_told_why(name: str, reason: str, tmp_path: Path) -> None:
+    assert reason in refusal(tmp_path, HOSTILE[name]).reason
+
+
 def test_hostile_descriptions_need_little_time_and_memory(tmp_path: Path) -> None:
     """All of them in one process that may use 1 GB of address space and a minute of processor time."""
     import subprocess
