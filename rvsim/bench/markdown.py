@@ -35,8 +35,8 @@ Machine: {machine["cpu"]}, {machine["cores"]} cores, {machine["system"]}.
 
 Each figure is the CPU time (user and system) of a whole process, start-up included: the median of
 {document["rounds"]} interleaved rounds, with the smallest and largest. The speed ratio is to the
-{document["reference"]} run of the same round; above 1 is faster. MIPS: millions of retired instructions a CPU second; the count is rvsim's, the
-same for every simulator. Guest `nop` shows what starting costs.
+{document["reference"]} run of the same round; above 1 is faster. MIPS: millions of retired instructions a CPU second;
+the count is rvsim's, the same for every simulator. Guest `nop` shows what starting costs.
 
 {table}
 
