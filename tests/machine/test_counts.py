@@ -367,6 +367,14 @@ def test_cycles_of_blocks_that_never_came_to_their_end(last: int) -> None:
     add_up(result)
 
 
+def test_cycles_of_a_jump_to_what_is_no_instruction() -> None:
+    # The jump to a 32-bit word at a halfword boundary takes its straddle cycle, though nothing retires there.
+    result = machine(auipc(T0, 0), jalr(ZERO, T0, 10), C_NOP, ILLEGAL, core="ibex-small").run()
+    assert (result.stop_reason, result.instructions, result.cycles) == ("illegal-instruction", 2, 1 + 2 + 1)
+    assert result.classes == {"alu": 1, "jump": 1}
+    add_up(result)
+
+
 def test_stores_beside_code_in_its_page() -> None:
     # Data 8 bytes behind the code, one granule with it, and 64 bytes further on.
     words = flat(
