@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rvsim.errors import InputFileError
 from rvsim.isa.evaluate import BehaviourError, Trap, execute
-from rvsim.isa.ir import Instruction, Isa, Op, wrap
+from rvsim.isa.ir import Instruction, Isa, walk, wrap
 from rvsim.machine._hart import GuestTrap
 
 if TYPE_CHECKING:
@@ -16,14 +16,6 @@ if TYPE_CHECKING:
     from rvsim.machine.csr import CsrFile
 
 MASK = 0xFFFF_FFFF
-
-
-def walk(ops: list[Op]):  # type: ignore[no-untyped-def]
-    """Every operation, nested ones included."""
-    for op in ops:
-        yield op
-        for body in op.bodies:
-            yield from walk(body)
 
 
 def ends_block(instruction: Instruction) -> bool:

@@ -17,7 +17,7 @@ from rvsim.errors import ElfError, InputFileError, UsageError
 from rvsim.isa import ccode, names
 from rvsim.isa.bundle import bundled
 from rvsim.isa.disassemble import disassemble, find
-from rvsim.isa.ir import Instruction
+from rvsim.isa.ir import Instruction, walk
 from rvsim.machine import extension, memory
 from rvsim.machine._hart import GuestTrap, Hart
 from rvsim.machine.csr import CsrFile
@@ -172,7 +172,7 @@ class Machine:
             class_ = ccode.instruction_class(instruction)
             sizes = [
                 op.attr[1]
-                for op in extension.walk(instruction.body)
+                for op in walk(instruction.body)
                 if op.code in ("load", "store") and op.attr[0] == "MEM"
             ]
             size = sizes[0] if sizes else 0
