@@ -63,7 +63,7 @@ def _compile(model: Model, args: argparse.Namespace) -> int:
     print(f"{path}: layer {spec.index} {spec.opcode}")
     print(f"  input    {_shape(spec.input.shape)} int8, {'from ' + args.input if args.input else 'a fixed pattern'}")
     print(f"  output   {_shape(spec.output.shape)} int8")
-    print(f"  weights  {len(spec.weights):,} bytes, kernel {spec.kernel_height}x{spec.kernel_width}")
+    print(f"  weights  {len(spec.weights):,} bytes, kernel {spec.shape.kernel_height}x{spec.shape.kernel_width}")
     print(f"  MACs     {spec.macs:,}")
     return 0
 

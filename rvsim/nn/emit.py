@@ -9,8 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from accel.conv.descriptor import MAGIC
 from rvsim.errors import InputFileError, OutputError
-from rvsim.nn.layer import ConvLayerSpec, TensorSpec
+from rvsim.nn.layer import ADDRESSES, ConvLayerSpec, TensorSpec
 
 if TYPE_CHECKING:
     from kernels.build import Toolchain
@@ -128,7 +129,7 @@ def _without_batch(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _check_memory(spec: ConvLayerSpec) -> None:
     parts = {"weights": len(spec.weights), "input": spec.input.elements, "output": spec.output.elements}
-    if sum(parts.values()) + 12 * spec.output_channels + _PROGRAM_BYTES > _RAM_BYTES:
+    if sum(parts.values()) + 12 * spec.shape.output_channels + _PROGRAM_BYTES > _RAM_BYTES:
         sizes = ", ".join(f"{name} {size:,}" for name, size in parts.items())
         raise InputFileError(
             f"layer {spec.index} ({spec.opcode}) does not fit into the guest's {_RAM_BYTES >> 20} MiB of RAM: "
@@ -201,21 +202,7 @@ def _object(section: str, symbol: str, content: str, kind: str = "progbits") -> 
 
 
 def _descriptor(spec: ConvLayerSpec, tensors: list[str]) -> list[tuple[str, int | str]]:
-    """Name and value of each of the 28 words (docs/architecture.md)."""
-    fields = (
-        "batches input_height input_width input_channels output_height output_width output_channels "
-        "kernel_height kernel_width stride_height stride_width dilation_height dilation_width pad_top pad_left "
-        "input_offset output_offset activation_min activation_max"
-    )
-    return [
-        ("magic", "0x31564e43"),
-        ("operation", spec.operation),
-        ("input", "layer_input"),
-        ("weights", "layer_weights"),
-        ("bias", "layer_bias" if "bias" in tensors else 0),
-        ("output", "layer_output"),
-        ("multiplier", "layer_multiplier"),
-        ("shift", "layer_shift"),
-        *((name, getattr(spec, name)) for name in fields.split()),
-        ("status", 0),
-    ]
+    """Name and value of each of the 28 words (docs/architecture.md); addresses are symbols for the linker."""
+    words: dict[str, int | str] = {name: int(getattr(spec.shape, name)) for name in spec.shape.__struct_fields__}
+    words |= {name: f"layer_{name}" for name in ADDRESSES if name in ("input", "output", *tensors)}
+    return [("magic", hex(MAGIC)), *words.items(), ("status", 0)]

@@ -7,11 +7,13 @@ import struct
 from dataclasses import dataclass
 from typing import NoReturn
 
+from accel.conv.descriptor import ConvLayer, Operation
 from rvsim.errors import InputFileError, RvsimError, UsageError
 from rvsim.nn import quantise
 from rvsim.nn.tflite_model import ConvolutionOptions, FullyConnectedOptions, Model, Operator, Tensor
 
-OPERATIONS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 2}  # word 1 of the descriptor
+OPERATIONS = tuple(operation.name for operation in Operation)
+ADDRESSES = ("input", "weights", "bias", "output", "multiplier", "shift")
 
 
 @dataclass(frozen=True)
@@ -30,33 +32,15 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class ConvLayerSpec:
-    """Everything of the 28-word descriptor but its addresses (docs/architecture.md), and the constant tensors.
+    """A layer of a network: its descriptor without addresses, its constant tensors, its input and output.
 
-    `weights` is int8 in the descriptor's layout; `bias`, `multiplier` and `shift` are int32[output channels], little
-    endian; `bias` may be None.
+    `shape` has all words of the descriptor (docs/architecture.md); those that are addresses are 0 until the program is
+    linked. `weights` is int8 in the descriptor's layout; `bias`, `multiplier` and `shift` are int32[output channels],
+    little endian; `bias` may be None.
     """
 
     index: int
-    opcode: str
-    batches: int
-    input_height: int
-    input_width: int
-    input_channels: int
-    output_height: int
-    output_width: int
-    output_channels: int
-    kernel_height: int
-    kernel_width: int
-    stride_height: int
-    stride_width: int
-    dilation_height: int
-    dilation_width: int
-    pad_top: int
-    pad_left: int
-    input_offset: int
-    output_offset: int
-    activation_min: int
-    activation_max: int
+    shape: ConvLayer
     weights: bytes
     bias: bytes | None
     multiplier: bytes
@@ -65,16 +49,14 @@ class ConvLayerSpec:
     output: TensorSpec
 
     @property
-    def operation(self) -> int:
-        """Word 1 of the descriptor."""
-        return OPERATIONS[self.opcode]
+    def opcode(self) -> str:
+        """TFLite's name of the operation."""
+        return Operation(self.shape.operation).name
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates of the layer, taps in the padding counted."""
-        taps = self.kernel_height * self.kernel_width
-        depth = 1 if self.opcode == "DEPTHWISE_CONV_2D" else self.input_channels
-        return self.batches * self.output_height * self.output_width * self.output_channels * taps * depth
+        return self.shape.macs
 
 
 def compilable_layers(model: Model) -> list[int]:
@@ -167,12 +149,15 @@ def _layer(model: Model, operator: Operator) -> ConvLayerSpec:
     assert weights.data is not None
     return ConvLayerSpec(
         index=operator.index,
-        opcode=operator.opcode,
-        **geometry,
-        input_offset=-source_spec.zero_point,
-        output_offset=output_spec.zero_point,
-        activation_min=activation[0],
-        activation_max=activation[1],
+        shape=ConvLayer(
+            operation=Operation[operator.opcode],
+            **dict.fromkeys(ADDRESSES, 0),
+            **geometry,
+            input_offset=-source_spec.zero_point,
+            output_offset=output_spec.zero_point,
+            activation_min=activation[0],
+            activation_max=activation[1],
+        ),
         weights=bytes(weights.data),
         bias=_bias(bias, channels),
         multiplier=struct.pack(f"<{channels}i", *multipliers),

@@ -22,12 +22,13 @@ def take(data: bytes):
 def test_conv(conv_model):
     options = {"StrideW": 2, "DilationHFactor": 1, "FusedActivationFunction": 1}
     spec = take(conv_model(options=options, output={"shape": [1, 4, 2, 3]}))
-    assert (spec.opcode, spec.operation, spec.batches) == ("CONV_2D", 0, 1)
-    assert (spec.input_height, spec.input_width, spec.input_channels) == (4, 4, 2)
-    assert (spec.output_height, spec.output_width, spec.output_channels) == (4, 2, 3)
-    assert (spec.kernel_height, spec.kernel_width, spec.stride_height, spec.stride_width) == (3, 3, 1, 2)
-    assert (spec.pad_top, spec.pad_left, spec.dilation_height, spec.dilation_width) == (1, 0, 1, 1)
-    assert (spec.input_offset, spec.output_offset, spec.activation_min, spec.activation_max) == (3, 5, 5, 127)
+    shape = spec.shape
+    assert (spec.opcode, shape.operation, shape.batches) == ("CONV_2D", 0, 1)
+    assert (shape.input_height, shape.input_width, shape.input_channels) == (4, 4, 2)
+    assert (shape.output_height, shape.output_width, shape.output_channels) == (4, 2, 3)
+    assert (shape.kernel_height, shape.kernel_width, shape.stride_height, shape.stride_width) == (3, 3, 1, 2)
+    assert (shape.pad_top, shape.pad_left, shape.dilation_height, shape.dilation_width) == (1, 0, 1, 1)
+    assert (shape.input_offset, shape.output_offset, shape.activation_min, shape.activation_max) == (3, 5, 5, 127)
     assert spec.weights == bytes(range(54))
     assert words(spec.bias) == [0, 1, 2]
     # 0.5 * 0.25 / 2 = 2**-4 for every channel: weights quantised per tensor
@@ -46,7 +47,8 @@ def test_weights_quantised_per_channel(conv_model):
 def test_depthwise_multiplier(conv_model):
     weights = {"scales": [0.25, 0.5, 1.0, 2.0], "axis": 3}
     spec = take(conv_model("DEPTHWISE_CONV_2D", weights=weights, options={"DepthMultiplier": 2}))
-    assert (spec.operation, spec.input_channels, spec.output_channels) == (1, 2, 4)
+    shape = spec.shape
+    assert (shape.operation, shape.input_channels, shape.output_channels) == (1, 2, 4)
     assert words(spec.shift) == [-3, -2, -1, 0]
     assert spec.macs == 4 * 4 * 4 * 9
 
@@ -59,9 +61,12 @@ def test_fully_connected_rows(conv_model, source, output, rows):
     """Whatever the input's shape, TFLite flattens it to rows of the weights' depth."""
     fields = {"KeepNumDims": len(output) > 2}
     spec = take(conv_model("FULLY_CONNECTED", source={"shape": source}, output={"shape": output}, options=fields))
-    assert (spec.operation, spec.batches, spec.input_channels, spec.output_channels) == (2, rows, 4, 3)
-    assert {spec.input_height, spec.output_width, spec.kernel_height, spec.stride_width, spec.dilation_height} == {1}
-    assert (spec.pad_top, spec.pad_left) == (0, 0)
+    shape = spec.shape
+    assert (shape.operation, shape.batches, shape.input_channels, shape.output_channels) == (2, rows, 4, 3)
+    assert {shape.input_height, shape.output_width, shape.kernel_height, shape.stride_width, shape.dilation_height} == {
+        1
+    }
+    assert (shape.pad_top, shape.pad_left) == (0, 0)
 
 
 # With float32 a, b, c = 0.1, 0.3, 0.7: float32(a * b) / c = 1472560299.4 / 2**35, a * b / c = 1472560321.3 / 2**35.

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from rvsim.machine import Machine
 from rvsim.nn.emit import compile_layer, default_input
@@ -88,7 +89,8 @@ def test_input_in_the_elf(models_dir, tmp_path):
 def test_status_of_a_layer_that_cannot_be_run(models_dir, tmp_path):
     """The guest exits with 1 + the layer's status, on either path."""
     spec = layer_from_operator(load_model(models_dir / "mlperf_resnet8.tflite"), 0)
-    elf = compile_layer(replace(spec, activation_min=5, activation_max=4), tmp_path / "layer.elf")
+    shape = structs.replace(spec.shape, activation_min=5, activation_max=4)
+    elf = compile_layer(replace(spec, shape=shape), tmp_path / "layer.elf")
     for accel in ("off", "on"):
         printed = bytearray()
         assert Machine.from_elf(elf, accel=accel, stdout=printed.extend).run().exit_code == 7

@@ -136,30 +136,33 @@ def _requantise(acc: np.ndarray, multiplier: np.ndarray, shift: np.ndarray) -> n
 
 def _run(spec: ConvLayerSpec, source: np.ndarray) -> np.ndarray:
     """A layer, tap by tap over whole planes."""
-    x = source.reshape(spec.batches, spec.input_height, spec.input_width, spec.input_channels).astype(np.int64)
+    shape = spec.shape
+    x = source.reshape(shape.batches, shape.input_height, shape.input_width, shape.input_channels).astype(np.int64)
     weights = np.frombuffer(spec.weights, np.int8).astype(np.int64)
-    kernel, outputs = (spec.kernel_height, spec.kernel_width), spec.output_channels
+    kernel, outputs = (shape.kernel_height, shape.kernel_width), shape.output_channels
     depthwise = spec.opcode == "DEPTHWISE_CONV_2D"
-    weights = weights.reshape(*kernel, outputs) if depthwise else weights.reshape(outputs, *kernel, spec.input_channels)
-    height, width = spec.output_height, spec.output_width
-    acc = np.zeros((spec.batches, height, width, outputs), np.int64)
+    weights = (
+        weights.reshape(*kernel, outputs) if depthwise else weights.reshape(outputs, *kernel, shape.input_channels)
+    )
+    height, width = shape.output_height, shape.output_width
+    acc = np.zeros((shape.batches, height, width, outputs), np.int64)
     for i in range(kernel[0]):
-        rows = np.arange(height) * spec.stride_height - spec.pad_top + i * spec.dilation_height
+        rows = np.arange(height) * shape.stride_height - shape.pad_top + i * shape.dilation_height
         for j in range(kernel[1]):
-            columns = np.arange(width) * spec.stride_width - spec.pad_left + j * spec.dilation_width
-            inside = ((rows >= 0) & (rows < spec.input_height))[:, None] & (
-                (columns >= 0) & (columns < spec.input_width)
+            columns = np.arange(width) * shape.stride_width - shape.pad_left + j * shape.dilation_width
+            inside = ((rows >= 0) & (rows < shape.input_height))[:, None] & (
+                (columns >= 0) & (columns < shape.input_width)
             )
-            taps = x[:, rows.clip(0, spec.input_height - 1)][:, :, columns.clip(0, spec.input_width - 1)]
-            taps = (taps + spec.input_offset) * inside[None, :, :, None]
+            taps = x[:, rows.clip(0, shape.input_height - 1)][:, :, columns.clip(0, shape.input_width - 1)]
+            taps = (taps + shape.input_offset) * inside[None, :, :, None]
             if depthwise:
-                acc += np.repeat(taps, outputs // spec.input_channels, axis=3) * weights[i, j]
+                acc += np.repeat(taps, outputs // shape.input_channels, axis=3) * weights[i, j]
             else:
                 acc += taps @ weights[:, i, j].T
     if spec.bias is not None:
         acc += np.frombuffer(spec.bias, "<i4")
     scaled = _requantise(acc, *(np.frombuffer(b, "<i4").astype(np.int64) for b in (spec.multiplier, spec.shift)))
-    out = np.clip(scaled + spec.output_offset, spec.activation_min, spec.activation_max).astype(np.int8)
+    out = np.clip(scaled + shape.output_offset, shape.activation_min, shape.activation_max).astype(np.int8)
     return out.reshape(spec.output.shape)
 
 
