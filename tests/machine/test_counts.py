@@ -367,6 +367,38 @@ def test_cycles_of_blocks_that_never_came_to_their_end(last: int) -> None:
     add_up(result)
 
 
+@pytest.mark.parametrize("where", [BASE + 0x10000, BASE + 0x800, DATA])
+def test_a_program_that_writes_functions_and_runs_them(where: int) -> None:
+    # One subroutine stores two instructions: addi a0, a0, n and a return. What it has stored runs before it stores anew.
+    jump_back = jalr(ZERO, T1)
+    write = [sw(A1, T0), sw(A2, T0, 4), jalr(ZERO, RA)]
+    main: list[int] = flat([li(T0, where), li(A2, jump_back)])
+    for n in (5, 9, 5, 100):
+        main += flat([li(A1, addi(A0, A0, n)), jal(RA, -4 * (len(main) + 2) - 12), jalr(T1, T0)])
+    result = machine(jal(ZERO, 16), write, main, EXIT, image={"data": bytes(8)}).run()
+    assert result.exit_code == 119
+    assert result.instructions == 1 + 4 + 4 * (4 + 3 + 2) + 2
+    total = result.traffic["total"]
+    assert (total.store.count, total.store.bytes, total.load.count) == (8, 32, 0)
+    add_up(result)
+
+
+def test_an_access_that_leaves_its_window_and_comes_back() -> None:
+    # The same load, over and over: inside a, misaligned, inside a, beyond it, inside a, all counted where they begin.
+    offsets = [0, 0, 1, 0, 4, 0, 0, 2, 8, 0]
+    setup = [DATA_AT_A1, addi(A2, A1, 64), addi(T2, ZERO, len(offsets))]
+    loop = [lb(T0, A2), add(T0, T0, A1), lw(T1, T0), addi(A2, A2, 1), addi(T2, T2, -1), bne(T2, ZERO, -20)]
+    image = {
+        "data": bytes(64) + bytes(offsets),
+        "objects": {"a": (DATA, 4), "b": (DATA + 4, 8), "offsets": (DATA + 64, 10)},
+    }
+    result = machine(setup, loop, EXIT, core="ibex-small", image=image).run()
+    assert symbols(result) == {"a": (8, 32, 0, 0), "b": (2, 8, 0, 0), "offsets": (10, 10, 0, 0)}
+    # 3 of setup; a round of 2 + 1 + 2 + 1 + 1 + 3; two split accesses; the last branch falls through; 1 + 3 to leave
+    assert result.cycles == 3 + 10 * 10 + 2 - 2 + 4
+    add_up(result)
+
+
 def test_cycles_of_a_jump_to_what_is_no_instruction() -> None:
     # The jump to a 32-bit word at a halfword boundary takes its straddle cycle, though nothing retires there.
     result = machine(auipc(T0, 0), jalr(ZERO, T0, 10), C_NOP, ILLEGAL, core="ibex-small").run()
