@@ -64,6 +64,7 @@ class CoreTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         numbers = {f"cycles.{k}": v for k, v in self.cycles.items()} | {
             f"csr_write_cycles.{k}": v for k, v in self.csr_write_cycles.items()
         }
+        numbers |= {f"divide_by_divisor.{k}": v for k, v in self.divide_by_divisor.items()}
         numbers |= {
             k: getattr(self, k) for k in ("taken_branch_cycles", "straddle_cycles", "misaligned_cycles", "trap_cycles")
         }

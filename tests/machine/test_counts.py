@@ -369,7 +369,7 @@ def test_cycles_of_blocks_that_never_came_to_their_end(last: int) -> None:
 
 @pytest.mark.parametrize("where", [BASE + 0x10000, BASE + 0x800, DATA])
 def test_a_program_that_writes_functions_and_runs_them(where: int) -> None:
-    # One subroutine stores two instructions: addi a0, a0, n and a return. What it has stored runs before it stores anew.
+    # A subroutine stores two instructions, addi a0, a0, n and a return. They run before it stores others there.
     jump_back = jalr(ZERO, T1)
     write = [sw(A1, T0), sw(A2, T0, 4), jalr(ZERO, RA)]
     main: list[int] = flat([li(T0, where), li(A2, jump_back)])
@@ -394,7 +394,7 @@ def test_an_access_that_leaves_its_window_and_comes_back() -> None:
     }
     result = machine(setup, loop, EXIT, core="ibex-small", image=image).run()
     assert symbols(result) == {"a": (8, 32, 0, 0), "b": (2, 8, 0, 0), "offsets": (10, 10, 0, 0)}
-    # 3 of setup; a round of 2 + 1 + 2 + 1 + 1 + 3; two split accesses; the last branch falls through; 1 + 3 to leave
+    # 3 of setup; a round of 2 + 1 + 2 + 1 + 1 + 3; two split accesses; the last branch not taken; 1 + 3 to leave
     assert result.cycles == 3 + 10 * 10 + 2 - 2 + 4
     add_up(result)
 
