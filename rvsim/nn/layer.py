@@ -82,16 +82,16 @@ def layer_from_operator(model: Model, index: int) -> ConvLayerSpec:
     Raises
     ------
     UsageError
-        There is no operator `index`, or it is not one that can be compiled.
+        There is no operator `index`.
     InputFileError
-        The operator's tensors or options are not supported, or contradict one another.
+        The operator, its tensors or its options are not supported, or contradict one another.
     """
     if not 0 <= index < len(model.operators):
         count = len(model.operators)
         raise UsageError(f"{model.path}: no layer {index}; its {count} operators are counted from 0. {_advice(model)}")
     operator = model.operators[index]
     if operator.opcode not in OPERATIONS:
-        raise UsageError(f"{model.path}: layer {index}, {operator.opcode}, cannot be compiled. {_advice(model)}")
+        raise InputFileError(f"{model.path}: layer {index}, {operator.opcode}, cannot be compiled. {_advice(model)}")
     try:
         return _layer(model, operator)
     except _Refused as refused:

@@ -145,7 +145,7 @@ def test_another_operator(build_model):
     ]
     model = parse_model(build_model(tensors, operators), "m.tflite")
     assert compilable_layers(model) == [1]
-    with pytest.raises(UsageError, match=r"m\.tflite: layer 0, SOFTMAX, cannot be .* can be compiled: 1$"):
+    with pytest.raises(InputFileError, match=r"m\.tflite: layer 0, SOFTMAX, cannot be .* can be compiled: 1$"):
         layer_from_operator(model, 0)
     with pytest.raises(UsageError, match=r"m\.tflite: no layer 3; its 3 operators are counted from 0\. .*: 1$"):
         layer_from_operator(model, 3)
