@@ -498,10 +498,12 @@ class Generator:
         for r in self.pointers:
             self.load_immediate(r, buffer + CENTRE + (0 if self.chance(0.6) else self.random.randrange(4)))
         self.load_immediate(self.save, buffer)
+        first = len(self.slots)
         for _ in range(self.length):
             self.item()
         end = self.emit("C_NOP")
-        body = range(len(self.slots) - 1)
+        # Without what sets the registers before, programs would differ by what a peer starts with.
+        body = range(first, len(self.slots) - 1)
         if self.traps:
             self.emit("CSRRWI", csr=MTVEC)
         for r in range(1, 32):
