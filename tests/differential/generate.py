@@ -109,6 +109,10 @@ class Slot:
         return encode(self.name, **self.fields, **(self.fix(self) if self.fix else {}))
 
 
+# A place to patch, and the registers that what stands there may not write.
+Site = tuple[Slot, set[int]]
+
+
 def offset_to_target(slot: Slot) -> dict[str, int]:
     """The field of a relative branch or jump."""
     assert slot.target is not None
@@ -141,7 +145,7 @@ class Generator:
         self.path: tuple[int, ...] = ()
         self.floor = 0
         self.groups = itertools.count(1)
-        self.sites: list[tuple[Slot, set[int]]] = []  # places to patch, and what is reserved there
+        self.sites: list[Site] = []  # places to patch, and what is reserved there
         pick = self.random.sample
         # One pointer that compressed accesses reach, one anywhere, sometimes sp; and where the registers are saved.
         self.pointers = pick(range(8, 16), 1)
@@ -332,8 +336,12 @@ class Generator:
         with self.group(), self.reserve(counter):
             start = self.plain()
             first = len(self.slots) - 1
+            # Executed, replaced, and executed again in the next round.
+            site = self.site(self.random.choice((2, 4))) if self.modify else None
             for _ in range(self.random.randint(1, 8)):
                 self.item(depth + 1)
+            if site is not None:
+                self.patch(site)
             if self.chance(0.5):
                 self.emit("C_ADDI", rd=counter, imm=-1)
             else:
@@ -356,6 +364,7 @@ class Generator:
         with self.reserve(link):
             with self.group(closed=True):
                 start = self.plain()
+                site = self.site(self.random.choice((2, 4))) if self.modify else None
                 for _ in range(self.random.randint(0, 4)):
                     self.item(depth + 1)
                 self.emit("C_JR", rs1=link) if self.chance(0.5) else self.emit("JALR", rs1=link)
@@ -371,12 +380,21 @@ class Generator:
             call.target = start
             if n == 0:
                 around.target = call
-            if self.chance(0.5):
+            if site is not None:
+                self.patch(site)
+            elif self.chance(0.5):
                 self.plain()
 
-    def patch(self) -> None:
-        """Store another instruction over a place in the code, ahead or behind."""
-        old = self.random.choice(self.sites) if self.sites and self.chance(0.6) else None
+    def site(self, size: int) -> Site:
+        """An instruction that patches may replace, and what is reserved where it lies."""
+        site = self.plain(size), self.reserved
+        self.sites.append(site)
+        return site
+
+    def patch(self, old: Site | None = None) -> None:
+        """Store another instruction over a place in the code: this one, another one behind, or one ahead."""
+        if old is None and self.sites and self.chance(0.4):
+            old = self.random.choice(self.sites)
         size = old[0].size if old else self.random.choice((2, 4))
         word = self._replacement(size, old[1] if old else self.reserved)
         value = self.free()
@@ -405,8 +423,7 @@ class Generator:
         if site is None:
             for _ in range(self.random.randint(0, 2)):
                 self.plain()
-            site = self.plain(size)
-            self.sites.append((site, self.reserved))
+            site, _ = self.site(size)
 
     def _replacement(self, size: int, reserved: set[int]) -> int:
         """The bits of one instruction, or of two compressed ones, that write none of these registers."""
