@@ -21,8 +21,14 @@ from tests.differential.generate import EXCLUDED
 from tests.differential.program import BY_NAME
 
 CHUNK = 64
-# Kinds of programs, plain ones twice as often.
-KINDS: tuple[dict[str, bool], ...] = ({}, {"modify": True}, {}, {"traps": True})
+# Kinds of programs, in turn.
+KINDS: tuple[dict[str, bool], ...] = (
+    {},
+    {"modify": True},
+    {},
+    {"traps": True},
+    {"modify": True, "traps": True},
+)
 
 
 def _jobs(seed: str, programs: int, qemu: str | None) -> Iterator[tuple[str, int, int, str | None, dict[str, bool]]]:

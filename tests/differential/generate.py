@@ -446,7 +446,17 @@ class Generator:
                 self.emit_raw(word)
         elif kind == 2:
             register = self.free()
-            edges = (0, TEXT - 4, TEXT + 8, DATA - 2, DATA - 1, 0xFFFF_FFFF, 0xFFFF_FFFE, 0xFFFF_FFFC, 0x4000_0000)
+            edges = (
+                0,
+                TEXT - 4,
+                TEXT - 8 if self.modify else TEXT + 8,
+                DATA - 2,
+                DATA - 1,
+                0xFFFF_FFFF,
+                0xFFFF_FFFE,
+                0xFFFF_FFFC,
+                0x4000_0000,
+            )
             self.load_immediate(register, self.random.choice(edges))
             with self.group():
                 name = self.random.choice([n for n in ACCESSES if BY_NAME[n].size == 4])
