@@ -354,4 +354,4 @@ def _check_functions(e: Elaboration, lenient: bool) -> None:
             builder.effect("getvar", attr=builder.variable(*kind.range), result=kind.range)
             for _, kind in function.parameters
         ]
-        behaviour._inline(function, temps, function.body)
+        behaviour.inline(function, temps, function.body)
