@@ -16,11 +16,12 @@ from accel.protocol import PortFault
 from rvsim.errors import ElfError, InputFileError, UsageError
 from rvsim.isa import ccode, names
 from rvsim.isa.bundle import bundled
-from rvsim.isa.disassemble import disassemble, find
+from rvsim.isa.disassemble import disassemble
 from rvsim.isa.ir import Instruction, walk
 from rvsim.machine import extension, memory
 from rvsim.machine._hart import GuestTrap, Hart
 from rvsim.machine.csr import CsrFile
+from rvsim.machine.diagnosis import illegal_hint, memory_hint
 from rvsim.machine.elf import Program, Tensor, load_elf
 from rvsim.machine.hostcall import Exit, HostCalls
 from rvsim.machine.result import (
@@ -171,9 +172,7 @@ class Machine:
         for instruction in self.isa.instructions:
             class_ = ccode.instruction_class(instruction)
             sizes = [
-                op.attr[1]
-                for op in walk(instruction.body)
-                if op.code in ("load", "store") and op.attr[0] == "MEM"
+                op.attr[1] for op in walk(instruction.body) if op.code in ("load", "store") and op.attr[0] == "MEM"
             ]
             size = sizes[0] if sizes else 0
             kinds.append(
@@ -369,16 +368,17 @@ class Machine:
         if cause == ILLEGAL and own is not None:
             return f"illegal instruction {text} at {where}: its behaviour ({own.where}) raises this"
         if cause == ILLEGAL:
-            return f"illegal instruction {text} at {where}: {self._illegal_hint(word)}"
+            claimed = self.coprocessor.major_opcode if self.coprocessor else None
+            return f"illegal instruction {text} at {where}: {illegal_hint(word, claimed)}"
         if cause in (5, 7) and self._coprocessor_fault is not None:
             fault, self._coprocessor_fault = self._coprocessor_fault, None
             action = "writes" if fault.write else "reads"
             return (
                 f"{what}: the coprocessor's command at {self.program.where(fault.pc)} {action} {fault.size} bytes at "
-                f"{fault.address:#010x}, outside memory; reported by {text} at {where}; {self._memory_hint()}"
+                f"{fault.address:#010x}, outside memory; reported by {text} at {where}; {memory_hint(self.regions)}"
             )
         if cause in (1, 5, 7):
-            return f"{what} at address {tval:#010x}: {text} at {where}; {self._memory_hint()}"
+            return f"{what} at address {tval:#010x}: {text} at {where}; {memory_hint(self.regions)}"
         if cause in (0, 4, 6):
             return (
                 f"{what}: {text} at {where}, address {tval:#010x}; core {self.timing.name} traps it and the "
@@ -387,34 +387,6 @@ class Machine:
         if cause == BREAKPOINT:
             return f"breakpoint ({text}) at {where}, and no debugger; an assertion or abort of the program?"
         return f"{what} at {where} ({text}), and the program has no trap handler (mtvec is {self.csrs.mtvec})"
-
-    def _illegal_hint(self, word: int) -> str:
-        opcode = names.CUSTOM_OPCODES.get(word & 0x7F) if word & 3 == 3 else None
-        if opcode is not None:
-            hint = f"nobody claims this word of opcode {opcode}, which is left to custom instructions; "
-            command = find(bundled("conv"), word & ~0x7F | 0x0B)
-            if command is not None and (self.coprocessor is None or self.coprocessor.major_opcode != word & 0x7F):
-                option = "--accel on" if opcode == "custom-0" else f"--accel on --set accel.custom_opcode={opcode}"
-                hint += f"with {option} it is the convolution coprocessor's {command.mnemonic}; "
-            return f"{hint}describe an instruction of your own with --isa-ext FILE.core_desc"
-        if word & 0x7F == 0x73 and (word >> 12) & 3:
-            number = word >> 20
-            name = names.CSRS.get(number, f"{number:#x}")
-            if number == 0xFC0 and self.coprocessor is None:
-                return "CSR 0xFC0 exists only with a coprocessor (--accel on)"
-            return f"CSR {name} does not exist on this hart or may not be written"
-        # Of the 16-bit loads and stores of RV32, those with bit 13 are of floating point.
-        if word & 0x7F in (0x07, 0x27, 0x43, 0x47, 0x4B, 0x4F, 0x53) or (word & 1 == 0 and word >> 13 & 1):
-            return "this core has no floating point; compile with -march=rv32imc -mabi=ilp32"
-        if word & 0x7F == 0x2F:
-            return "this core has no atomic instructions; compile with -march=rv32imc"
-        if word in (0, 0xFFFF_FFFF, 0xFFFF):
-            return "this is no code; did the program jump to data or run off its end?"
-        return "RV32IMC has no such instruction; compile with -march=rv32imc or add it with --isa-ext FILE.core_desc"
-
-    def _memory_hint(self) -> str:
-        regions = ", ".join(f"{r.name} {r.base:#010x}-{r.end - 1:#010x}" for r in self.regions)
-        return f"memory is {regions} (add more with --memory NAME=ADDRESS,SIZE_KIB)"
 
     # ------------------------------------------------------------ results
     def _result(self, stop: StopReason, exit_code: int | None, message: str | None) -> RunResult:
@@ -513,13 +485,13 @@ class Machine:
         """
         data = self._hart.peek(address & 0xFFFF_FFFF, size) if 0 <= address < 1 << 32 else None
         if data is None:
-            raise UsageError(f"{size} bytes at {address:#010x} are outside memory; {self._memory_hint()}")
+            raise UsageError(f"{size} bytes at {address:#010x} are outside memory; {memory_hint(self.regions)}")
         return data
 
     def write_memory(self, address: int, data: bytes) -> None:
         """Write guest memory, not counted as traffic; see `read_memory`."""
         if not 0 <= address < 1 << 32 or not self._hart.poke(address, bytes(data)):
-            raise UsageError(f"{len(data)} bytes at {address:#010x} are outside memory; {self._memory_hint()}")
+            raise UsageError(f"{len(data)} bytes at {address:#010x} are outside memory; {memory_hint(self.regions)}")
 
     @property
     def registers(self) -> tuple[int, ...]:
