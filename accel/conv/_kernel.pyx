@@ -108,8 +108,7 @@ def run(layer, bint depthwise, const uint8_t[::1] input not None, const uint8_t[
                     conv_multiply(rows, pitch, some, w, depth, channels, wide, acc)
                 for p in range(some):
                     conv_requantise(acc + p * channels, channels, m, e, s.output_offset, s.activation_min,
-                    s.activation_max,
-                                    result + (first + p) * channels)
+                                    s.activation_max, result + (first + p) * channels)
                 first += some
                 since_signals += some * channels * depth
                 if since_signals >= SIGNAL_INTERVAL:

@@ -16,10 +16,11 @@
 #define CONV_CLONES
 #endif
 
-#define CONV_QUAD 4    /* output channels computed together: each input load feeds four dot products */
-#define CONV_LANES 32  /* int16 lanes of the widest vector; rows are padded with zeros to a multiple of it */
-#define CONV_CHUNK 2048 /* reduction steps taken at once: 4 x 2048 widened weights stay in the L1 cache. Also keeps the
-                           signed partial sums inside int32: 2048 x 255 x 128 < 2^31. */
+#define CONV_QUAD 4   /* output channels computed together: each input load feeds four dot products */
+#define CONV_LANES 32 /* int16 lanes of the widest vector; rows are padded with zeros to a multiple of it */
+/* Reduction steps taken at once: 4 x 2048 widened weights stay in the L1 cache. Also keeps the signed partial sums
+ * inside int32: 2048 x 255 x 128 < 2^31. */
+#define CONV_CHUNK 2048
 
 typedef struct conv_shape {
     int64_t input_height, input_width, input_channels;
@@ -42,12 +43,16 @@ static inline void conv_widen(int16_t *restrict to, const int8_t *restrict from,
 }
 
 /* The window of output pixel `pixel` (flattened batch, row, column) as one row of x + input_offset; padded taps are
-0, as their product must be. */ CONV_CLONES static void conv_im2row(const conv_shape *s, const int8_t *input, int64_t
-pixel, int16_t *row, int64_t pitch) {
-    const int64_t channels = s->input_channels, run = s->kernel_width * channels; const int64_t x0 = pixel %
-    s->output_width * s->stride_width - s->pad_left; const int64_t y0 = pixel / s->output_width % s->output_height *
-    s->stride_height - s->pad_top; const int8_t *image = input + pixel / s->output_width / s->output_height *
-    s->input_height * s->input_width * channels; int16_t *to = row;
+ * 0, as their product must be. */
+CONV_CLONES static void conv_im2row(const conv_shape *s, const int8_t *input, int64_t pixel, int16_t *row,
+                                    int64_t pitch)
+{
+    const int64_t channels = s->input_channels, run = s->kernel_width * channels;
+    const int64_t x0 = pixel % s->output_width * s->stride_width - s->pad_left;
+    const int64_t y0 = pixel / s->output_width % s->output_height * s->stride_height - s->pad_top;
+    const int8_t *image =
+        input + pixel / s->output_width / s->output_height * s->input_height * s->input_width * channels;
+    int16_t *to = row;
 
     for (int64_t ky = 0; ky < s->kernel_height; ky++, to += run) {
         const int64_t y = y0 + ky * s->dilation_height;
@@ -72,8 +77,7 @@ pixel, int16_t *row, int64_t pitch) {
 }
 
 /* acc[pixel][channel] += rows[pixel] . weights[channel]. `wide` is scratch for CONV_QUAD x CONV_CHUNK int16. */
-CONV_CLONES
-static void conv_multiply(const int16_t *restrict rows, int64_t pitch, int64_t pixels, const int8_t *restrict weights,
+CONV_CLONES static void conv_multiply(const int16_t *restrict rows, int64_t pitch, int64_t pixels, const int8_t *restrict weights,
                           int64_t depth, int64_t channels, int16_t *restrict wide, uint32_t *restrict acc)
 {
     for (int64_t k = 0; k < depth; k += CONV_CHUNK) {
@@ -109,13 +113,16 @@ static void conv_multiply(const int16_t *restrict rows, int64_t pitch, int64_t p
     }
 }
 
-/* One output pixel of a depthwise convolution: acc[channel] += (x + input_offset) * w over the taps inside the input.
-*/ CONV_CLONES static void conv_depthwise(const conv_shape *s, const int8_t *input, int64_t pixel, const int8_t
-*weights, uint32_t *restrict acc) {
-    const int64_t channels = s->input_channels, outputs = s->output_channels, multiplier = outputs / channels; const
-    int32_t offset = s->input_offset; const int64_t x0 = pixel % s->output_width * s->stride_width - s->pad_left;
-    const int64_t y0 = pixel / s->output_width % s->output_height * s->stride_height - s->pad_top; const int8_t *image
-    = input + pixel / s->output_width / s->output_height * s->input_height * s->input_width * channels;
+/* One output pixel of a depthwise convolution: acc[channel] += (x + input_offset) * w over the taps in the input. */
+CONV_CLONES static void conv_depthwise(const conv_shape *s, const int8_t *input, int64_t pixel, const int8_t *weights,
+                                       uint32_t *restrict acc)
+{
+    const int64_t channels = s->input_channels, outputs = s->output_channels, multiplier = outputs / channels;
+    const int32_t offset = s->input_offset;
+    const int64_t x0 = pixel % s->output_width * s->stride_width - s->pad_left;
+    const int64_t y0 = pixel / s->output_width % s->output_height * s->stride_height - s->pad_top;
+    const int8_t *image =
+        input + pixel / s->output_width / s->output_height * s->input_height * s->input_width * channels;
 
     for (int64_t ky = 0; ky < s->kernel_height; ky++) {
         const int64_t y = y0 + ky * s->dilation_height;
@@ -141,8 +148,8 @@ static void conv_multiply(const int16_t *restrict rows, int64_t pitch, int64_t p
  * The truncating division (x*M + nudge) / 2^31, nudge = 2^30 or 1 - 2^30 by sign, equals floor((x*M + 2^30) / 2^31)
  * for both signs. Clamping before the zero point is added keeps a saturated h from wrapping. */
 CONV_CLONES static void conv_requantise(const uint32_t *restrict acc, int64_t n, const int32_t *restrict multiplier,
-const int32_t *restrict shift,
-                            int32_t offset, int32_t low, int32_t high, int8_t *restrict out)
+                                        const int32_t *restrict shift, int32_t offset, int32_t low, int32_t high,
+                                        int8_t *restrict out)
 {
     low -= offset, high -= offset;
     for (int64_t i = 0; i < n; i++) {
