@@ -20,12 +20,17 @@ cdef extern from "kernel.h" nogil:
     void conv_multiply(const int16_t *rows, int64_t pitch, int64_t pixels, const int8_t *weights, int64_t depth,
                        int64_t channels, int16_t *wide, uint32_t *acc)
     void conv_depthwise(const conv_shape *s, const int8_t *input, int64_t pixel, const int8_t *weights, uint32_t *acc)
+    void conv_repeat(const conv_shape *s, const int8_t *weights, int16_t *wide)
+    void conv_depthwise_row(const conv_shape *s, const int8_t *input, int64_t pixel, const int16_t *wide, uint32_t *acc)
     void conv_requantise(const uint32_t *acc, int64_t n, const int32_t *multiplier, const int32_t *shift, int32_t
     offset,
                          int32_t low, int32_t high, int8_t *out)
 
 # Elements of a block of rows (or accumulators): 32768 int16 are 64 KiB, inside every L2 cache.
 cdef int64_t BLOCK = 32768
+# Depthwise layers of fewer channels run by rows, as long as their repeated weights (int16) stay within 128 KiB.
+cdef int64_t ROW_CHANNELS = 64
+cdef int64_t ROW_WEIGHTS = 1 << 16
 # MACs between two looks for Ctrl-C: some 50 ms.
 cdef int64_t SIGNAL_INTERVAL = 1 << 27
 
@@ -71,7 +76,12 @@ def run(layer, bint depthwise, const uint8_t[::1] input not None, const uint8_t[
     cdef int64_t pixels = <int64_t>layer.batches * s.output_height * s.output_width
     cdef int64_t depth = s.kernel_height * s.kernel_width * (1 if depthwise else s.input_channels)
     cdef int64_t pitch = conv_round_up(depth)
-    cdef int64_t block = 1 if depthwise else max(1, min(pixels, BLOCK // max(pitch, channels)))
+    # Few channels do not fill a vector; whole rows do. The repeated weights must stay in the cache.
+    cdef int64_t repeated = depth * s.output_width * channels
+    cdef bint by_row = (depthwise and channels == s.input_channels and s.stride_width == 1 and channels < ROW_CHANNELS
+                        and repeated <= ROW_WEIGHTS)
+    cdef int64_t block = (s.output_width if by_row else 1 if depthwise
+                          else max(1, min(pixels, BLOCK // max(pitch, channels))))
     cdef int64_t some, first = 0, since_signals = 0, i, p
     cdef const int8_t *x = _pointer(input)
     cdef const int8_t *w = _pointer(weights)
@@ -79,7 +89,7 @@ def run(layer, bint depthwise, const uint8_t[::1] input not None, const uint8_t[
     # One allocation: multiplier, shift, bias; accumulators of a block; rows of a block; widened weights; the whole
     # output.
     cdef int64_t words = channels * (3 + block)
-    cdef int64_t halves = 0 if depthwise else pitch * block + CONV_QUAD * CONV_CHUNK
+    cdef int64_t halves = repeated if by_row else 0 if depthwise else pitch * block + CONV_QUAD * CONV_CHUNK
     cdef int32_t *m = <int32_t *>malloc(words * 4 + halves * 2 + pixels * channels)
     if m == NULL:
         raise MemoryError(f"no memory for the {pixels * channels} bytes of a layer's output")
@@ -95,12 +105,16 @@ def run(layer, bint depthwise, const uint8_t[::1] input not None, const uint8_t[
             m[i] = conv_load_le32(&multiplier[4 * i])
             e[i] = conv_load_le32(&shift[4 * i])
             b[i] = <uint32_t>conv_load_le32(&bias[4 * i]) if bias is not None else 0
+        if by_row:
+            conv_repeat(&s, w, rows)
         with nogil:
             while first < pixels:
                 some = min(block, pixels - first)
                 for p in range(some):
                     memcpy(acc + p * channels, b, channels * 4)
-                if depthwise:
+                if by_row:
+                    conv_depthwise_row(&s, x, first, rows, acc)
+                elif depthwise:
                     conv_depthwise(&s, x, first, w, acc)
                 else:
                     for p in range(some):

@@ -49,6 +49,7 @@ CASES = {
     "CONV_2D 1x1, 64 -> 64, 32x32": layer(Operation.CONV_2D, 32, 64, 64, 1),
     "CONV_2D 1x1, 8 -> 16, 48x48": layer(Operation.CONV_2D, 48, 8, 16, 1),
     "DEPTHWISE_CONV_2D 3x3, 64, 32x32": layer(Operation.DEPTHWISE_CONV_2D, 32, 64, 64, 3),
+    "DEPTHWISE_CONV_2D 3x3, 8, 48x48": layer(Operation.DEPTHWISE_CONV_2D, 48, 8, 8, 3),
     "DEPTHWISE_CONV_2D 3x3, 1 x 8, 64x64": layer(Operation.DEPTHWISE_CONV_2D, 64, 1, 8, 3),
     "DEPTHWISE_CONV_2D 3x3, 16 x 2, 32x32": layer(Operation.DEPTHWISE_CONV_2D, 32, 16, 32, 3),
     "FULLY_CONNECTED 640 -> 128, 1 row": layer(Operation.FULLY_CONNECTED, 1, 640, 128, 1),

@@ -29,7 +29,7 @@ def execute(layer: ConvLayer, tensors: Tensors) -> Status:
     if not _kernel.requantisation_in_range(tensors.multiplier, tensors.shift, SHIFT_MIN, SHIFT_MAX):
         return Status.OUT_OF_RANGE
     depthwise = layer.operation == Operation.DEPTHWISE_CONV_2D
-    if depthwise and layer.input_channels == 1:
+    if depthwise and layer.input_channels == 1 < layer.output_channels:
         # One channel in: an ordinary convolution, whose loops are faster, once the weights are 1HWO no longer but OHWI.
         outputs = layer.output_channels
         weights = b"".join(bytes(tensors.weights[channel::outputs]) for channel in range(outputs))

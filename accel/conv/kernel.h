@@ -142,6 +142,43 @@ CONV_CLONES static void conv_depthwise(const conv_shape *s, const int8_t *input,
     }
 }
 
+/* Weights of a depthwise layer, each tap's repeated for every pixel of an output row, for conv_depthwise_row. */
+static inline void conv_repeat(const conv_shape *s, const int8_t *weights, int16_t *wide)
+{
+    const int64_t channels = s->input_channels, taps = s->kernel_height * s->kernel_width;
+    for (int64_t t = 0; t < taps; t++)
+        for (int64_t x = 0; x < s->output_width; x++, wide += channels)
+            conv_widen(wide, weights + t * channels, channels, 0);
+}
+
+/* One output row of a depthwise convolution with stride 1 across and one output channel for each input channel: the
+ * pixels of a row are one run, so that few channels fill a vector too. `pixel` is the row's first. */
+CONV_CLONES static void conv_depthwise_row(const conv_shape *s, const int8_t *input, int64_t pixel,
+                                           const int16_t *restrict wide, uint32_t *restrict acc)
+{
+    const int64_t channels = s->input_channels, run = s->output_width * channels;
+    const int32_t offset = s->input_offset;
+    const int64_t y0 = pixel / s->output_width % s->output_height * s->stride_height - s->pad_top;
+    const int8_t *image =
+        input + pixel / s->output_width / s->output_height * s->input_height * s->input_width * channels;
+
+    for (int64_t ky = 0; ky < s->kernel_height; ky++) {
+        const int64_t y = y0 + ky * s->dilation_height;
+        if (y < 0 || y >= s->input_height) continue;
+        for (int64_t kx = 0; kx < s->kernel_width; kx++) {
+            const int64_t shift = kx * s->dilation_width - s->pad_left; /* input column of output column 0 */
+            const int64_t first = shift < 0 ? -shift : 0;
+            const int64_t beyond = s->input_width - shift < s->output_width ? s->input_width - shift : s->output_width;
+            if (first >= beyond) continue;
+            const int8_t *restrict from = image + (y * s->input_width + first + shift) * channels;
+            const int16_t *restrict w = wide + (ky * s->kernel_width + kx) * run;
+            uint32_t *restrict to = acc + first * channels;
+            const int64_t n = (beyond - first) * channels;
+            for (int64_t i = 0; i < n; i++) to[i] += (uint32_t)((from[i] + offset) * w[i]);
+        }
+    }
+}
+
 /* TFLite's MultiplyByQuantizedMultiplier with double rounding (tensorflow/lite/kernels/internal/common.h), then
  * zero point and clamp.
  *
