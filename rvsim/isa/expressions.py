@@ -31,6 +31,14 @@ class Local(NamedTuple):
     value: Value | None
 
 
+class Frame(NamedTuple):
+    """A function being inlined."""
+
+    result: IntType | None
+    slot: int | None
+    label: int
+
+
 class Expressions:
     """Lowers expressions and assignments within one behaviour; `rvsim.isa.lower` adds statements.
 
@@ -66,6 +74,10 @@ class Expressions:
         self.scopes: list[dict[str, Local]] = []
         self.mutable: set[str] = set()
         self.warnings: list[str] = []
+        # Of statements (rvsim.isa.lower): functions being inlined, and labels to leave for break and continue.
+        self.frames: list[Frame] = []
+        self.calls: list[str] = []
+        self.loops: list[tuple[int, int | None]] = []
         self.guard_missing = False
         self.externs: dict[str, Function] = {}
 

@@ -5,44 +5,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from lark import Token, Tree
 
 from rvsim.isa import ir
 from rvsim.isa.build import Builder
 from rvsim.isa.elaborate import Elaboration, Function, SetDeclaration
-from rvsim.isa.expressions import Expressions, Value
-from rvsim.isa.literals import IntType
-from rvsim.isa.syntax import Source
+from rvsim.isa.expressions import Expressions, Frame, Value
 
 MAX_INLINE_DEPTH = 32
 
 
-class Frame(NamedTuple):
-    """A function being inlined."""
-
-    result: IntType | None
-    slot: int | None
-    label: int
-
-
 class Behaviour(Expressions):
     """Lowers one behaviour; the parameters are those of `Expressions`."""
-
-    def __init__(
-        self,
-        elaboration: Elaboration,
-        fields: dict[str, int],
-        builder: Builder,
-        source: Source,
-        size: int,
-        lenient: bool = False,
-    ) -> None:
-        super().__init__(elaboration, fields, builder, source, size, lenient)
-        self.frames: list[Frame] = []
-        self.calls: list[str] = []
-        self.loops: list[tuple[int, int | None]] = []  # labels to leave for break and continue
 
     # ------------------------------------------------------------ statements: each returns whether control cannot go
     # on behind it

@@ -480,16 +480,7 @@ cdef class Hart:
         return 0
 
     cdef int keep(self, block *b) except -1:
-        cdef block **grown
-        if self.block_count == self.block_room:
-            self.block_room = max(256, 2 * self.block_room)
-            grown = <block **>PyMem_Realloc(self.blocks, self.block_room * sizeof(block *))
-            if grown == NULL:
-                raise MemoryError
-            self.blocks = grown
-        self.blocks[self.block_count] = b
-        self.block_count += 1
-        return 0
+        return append(&self.blocks, &self.block_count, &self.block_room, b)
 
     cdef void mark_code(self, uint32_t low, uint32_t end) noexcept:
         """Flag the granules of a new block; store windows on their intervals are taken back."""
@@ -551,7 +542,6 @@ cdef class Hart:
         """Unlink dead blocks everywhere; they are folded into the totals and freed at the next safe point."""
         cdef int i, kept = 0
         cdef block *b
-        cdef block **grown
         for i in range(self.block_count):
             b = self.blocks[i]
             if b.next != NULL and b.next.dead:
@@ -571,14 +561,7 @@ cdef class Hart:
                     b.hash_next = self.table[(b.pc >> 1) & (HASH_SIZE - 1)]
                     self.table[(b.pc >> 1) & (HASH_SIZE - 1)] = b
                 continue
-            if self.dead_count == self.dead_room:
-                self.dead_room = max(64, 2 * self.dead_room)
-                grown = <block **>PyMem_Realloc(self.dead, self.dead_room * sizeof(block *))
-                if grown == NULL:
-                    raise MemoryError
-                self.dead = grown
-            self.dead[self.dead_count] = b
-            self.dead_count += 1
+            append(&self.dead, &self.dead_count, &self.dead_room, b)
         self.block_count = kept
         return 0
 
@@ -998,6 +981,20 @@ cdef class Hart:
         for i in range(self.block_count):
             total += self.blocks[i].misaligned
         return total
+
+
+cdef int append(block ***list_, int *count, int *room, block *b) except -1:
+    """Add a block to a growing list."""
+    cdef int more = max(256, 2 * room[0])
+    cdef block **grown
+    if count[0] == room[0]:
+        grown = <block **>PyMem_Realloc(list_[0], more * sizeof(block *))
+        if grown == NULL:
+            raise MemoryError
+        list_[0], room[0] = grown, more
+    list_[0][count[0]] = b
+    count[0] += 1
+    return 0
 
 
 cdef void fuse(insn *code, int *which, uint32_t n) noexcept nogil:
