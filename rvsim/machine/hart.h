@@ -64,11 +64,14 @@ struct hart {
     struct block *from;    /* the block that was left */
     uint32_t edge, index;  /* how, and before which instruction */
     uint32_t irq, cause, tval;
+    uint32_t reg_RESERVATION; /* registers of the description other than X and PC: reg_NAME */
     struct block *jump[JUMP_CACHE];
     int (*load)(struct hart *, struct block *, struct insn *, uint32_t address, int size, uint32_t *value);
     int (*store)(struct hart *, struct block *, struct insn *, uint32_t address, int size, uint32_t value);
     int (*csr)(struct hart *, struct block *, struct insn *, uint32_t number, int write, uint32_t *value);
     int (*custom)(struct hart *, struct block *, struct insn *);
+    int (*plain)(struct hart *, struct block *, struct insn *, uint32_t address, int size, int store, uint32_t *value);
+    int (*probe)(struct hart *, uint32_t address);
     uint32_t (*leave)(struct hart *);
     void *self;
 };
@@ -138,6 +141,25 @@ static inline void record_divide(struct insn *in, uint32_t dividend, uint32_t di
 #define CALL_set_tval(value) (h->tval = (uint32_t)(value))
 #define CALL_leave(level) do { h->fuel = fuel; h->pc = h->leave(h); goto system; } while (0)
 #define CALL_wait(flag) do { h->pc = b->end; h->fuel = fuel; h->from = b; return EXIT_WAIT; } while (0)
+/* Instructions with more than one access (AMOs) have no window: each access goes out and is counted there. */
+#define PLAIN_LOAD(bits, address, value)                                                        \
+    do {                                                                                        \
+        uint32_t v_ = 0;                                                                        \
+        h->fuel = fuel;                                                                         \
+        if (h->plain(h, b, in, (uint32_t)(address), bits / 8, 0, &v_)) goto trap;               \
+        (value) = (uint##bits##_t)v_;                                                           \
+    } while (0)
+#define PLAIN_STORE(bits, address, value)                                                       \
+    do {                                                                                        \
+        uint32_t v_ = (uint##bits##_t)(value);                                                  \
+        h->fuel = fuel;                                                                         \
+        int r_ = h->plain(h, b, in, (uint32_t)(address), bits / 8, 1, &v_);                     \
+        if (r_ == 1) goto trap;                                                                 \
+        if (r_) goto modified;                                                                  \
+    } while (0)
+/* Before an AMO reads: it faults as a store where it could not write. */
+#define CALL_probe_store(address)                                                               \
+    do { h->fuel = fuel; if (h->probe(h, (uint32_t)(address))) goto trap; } while (0)
 #define CALL_fence_i() ((void)0) /* stores to code invalidate blocks at once */
 #define LEAVE(handler, label) goto leave_##handler##_##label
 #define LEAVE_LABEL(handler, label) leave_##handler##_##label:
