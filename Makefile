@@ -25,7 +25,7 @@ demo: $(VENV)/.installed
 	$(BIN)/rvsim compare conv_int8.elf --accel off,on
 
 test: $(VENV)/.installed-test
-	@$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n auto -p tests.differential.summary $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-test
 	@$(BIN)/ruff check .

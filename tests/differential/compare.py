@@ -10,16 +10,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rvsim.machine import Machine
 from rvsim.machine.elf import parse_elf
 from rvsim.machine.result import RunResult
 from tests.differential.evaluator_hart import EvaluatorHart
 from tests.differential.generate import Generator
-from tests.differential.program import DATA_STRIDE, ISA, Code, link
+from tests.differential.program import ISA, SAVED, Code, link, parse
 
 BATCH = 8
+QEMU_BATCH = 32
+QEMU_CPU = "rv32," + ",".join(f"{each}=false" for each in ("f", "d", "a", "zba", "zbb", "zbc", "zbs"))
 # A program retires some hundred instructions; one that lost its loop counter while shrinking must end.
 LIMIT = 50_000
 QEMU_SECONDS = 5
@@ -35,9 +37,39 @@ class Outcome(NamedTuple):
     executed: Counter[str]
 
 
-def batch(seed: str, first: int, count: int, **options: Any) -> list[Code]:
+class Kind(NamedTuple):
+    """What programs do, and who runs them.
+
+    Attributes
+    ----------
+    modify, traps, signals, rounds
+        See `Generator`. Those with traps run in machine mode, where qemu-riscv32 cannot follow.
+    qemu_only : bool
+        Leave out the Python evaluator, which takes ten times as long, and with it the comparison of all counts.
+    """
+
+    modify: bool = False
+    traps: bool = False
+    signals: bool = False
+    rounds: int = 1
+    qemu_only: bool = False
+
+    @property
+    def name(self) -> str:
+        return "-".join(
+            n if v is True else f"{n}={v}" for n, v in self._asdict().items() if v != Kind._field_defaults[n]
+        )
+
+    @classmethod
+    def parse(cls, name: str) -> Kind:
+        given = dict(part.partition("=")[::2] for part in name.split("-") if part)
+        return cls(**{n: int(v) if v else True for n, v in given.items()})  # type: ignore[arg-type]
+
+
+def batch(seed: str, first: int, count: int, kind: Kind = Kind()) -> list[Code]:  # noqa: B008
     """Programs `first` to `first + count` of a seed, to be linked into one ELF."""
-    return [Generator(f"{seed}/{first + n}", n, **options).program() for n in range(count)]
+    options = {"modify": kind.modify, "traps": kind.traps, "signals": kind.signals, "rounds": kind.rounds}
+    return [Generator(f"{seed}/{first + n}", n, **options).program() for n in range(count)]  # type: ignore[arg-type]
 
 
 def run_evaluator(image: bytes, limit: int, settings: dict[str, str] | None = None) -> tuple[EvaluatorHart, str]:
@@ -71,7 +103,11 @@ def run_qemu(qemu: str, image: bytes) -> tuple[int, bytes]:
         os.chmod(file.name, 0o700)
         try:
             done = subprocess.run(
-                [qemu, file.name], stdin=subprocess.DEVNULL, capture_output=True, timeout=QEMU_SECONDS, check=False
+                [qemu, "-cpu", QEMU_CPU, file.name],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=QEMU_SECONDS,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             return -1, b""
@@ -81,7 +117,7 @@ def run_qemu(qemu: str, image: bytes) -> tuple[int, bytes]:
 def compare(
     programs: Sequence[Code],
     qemu: str | None,
-    writable_text: bool = False,
+    kind: Kind = Kind(),  # noqa: B008
     settings: dict[str, str] | None = None,
     slices: random.Random | None = None,
 ) -> Outcome:
@@ -96,51 +132,67 @@ def compare(
     slices : Random, optional
         Stop and go on with the interpreter at random instructions.
     """
-    image = link(programs, writable_text)
-    limit = LIMIT * len(programs)
-    hart, stop = run_evaluator(image, limit, settings)
+    image = link(programs, kind.modify)
+    limit = LIMIT * sum(p.rounds for p in programs)
     machine, result, output = run_interpreter(image, limit, settings, slices)
-
-    def outcome(difference: str | None) -> Outcome:
-        return Outcome(difference, hart.instructions, hart.executed)
-
-    if stop != "exit":
-        end = f"the evaluator ends by {stop} at {hart.pc:#x}, cause and mtval {hart.trap}"
-        if result.stop_reason == "exit":
-            return outcome(f"{end}, the interpreter exits")
-        # Not at the limit: qemu-riscv32 may well end a loop of 2**32 rounds.
-        if stop == "trap" and qemu is not None and run_qemu(qemu, image)[0] == 0:
-            return outcome(f"{end}, qemu-riscv32 exits")
-        return outcome(f"{INVALID}: {end}")
-    if qemu is not None:
-        status, told = run_qemu(qemu, image)
-        if difference := compare_output(programs, "evaluator", bytes(hart.output), "qemu-riscv32", told):
-            return outcome(difference)
-        if status != hart.exit_code:
-            return outcome(f"exit status: evaluator {hart.exit_code}, qemu-riscv32 {status}")
-    if difference := compare_output(programs, "evaluator", bytes(hart.output), "interpreter", output):
-        return outcome(difference)
+    peers = [("interpreter", output)]
+    hart = None
+    if not kind.qemu_only:
+        hart, stop = run_evaluator(image, limit, settings)
+        if stop != "exit" and result.stop_reason != "exit":
+            return Outcome(f"{INVALID}: {stop}, {result.message}", 0, Counter())
+        if stop != "exit":
+            end = f"the evaluator ends by {stop} at {hart.pc:#x}, cause and mtval {hart.trap}"
+            return Outcome(f"{end}, the interpreter exits", 0, Counter())
+        peers.append(("evaluator", bytes(hart.output)))
+    told = b""
+    if qemu is not None and not kind.traps:
+        status, told = run_qemu(qemu, link(programs, kind.modify, signals=True))
+        if result.stop_reason != "exit" and (status != 0 or result.stop_reason == "limit"):
+            # Not at the limit: qemu-riscv32 may well end a loop of 2**32 rounds.
+            return Outcome(f"{INVALID}: {result.message}; qemu-riscv32 ends with {status}", 0, Counter())
+        if result.stop_reason == "exit" and status != result.exit_code:
+            return Outcome(f"exit status: interpreter {result.exit_code}, qemu-riscv32 {status}", 0, Counter())
+        peers.append(("qemu-riscv32", told))
+    found = Outcome(None, result.instructions, executed(machine))
     if result.stop_reason != "exit":
-        return outcome(f"the interpreter ends by {result.stop_reason}: {result.message}")
-    return outcome(compare_counts(hart, machine, result))
+        end = f"the interpreter ends by {result.stop_reason}: {result.message}"
+        return found._replace(difference=f"{end}; {peers[-1][0]} exits")
+    for peer, other in peers[1:]:
+        if difference := compare_output(programs, "interpreter", output, peer, other):
+            return found._replace(difference=difference)
+    return found._replace(difference=compare_counts(hart, machine, result)) if hart else found
+
+
+def executed(machine: Machine) -> Counter[str]:
+    """Retired instructions by name."""
+    counts = Counter[str]()
+    for _, number, _, executions, _ in machine._hart.profile():
+        if number < len(machine.isa.instructions):
+            counts[machine.isa.instructions[number].name] += executions
+    return counts
 
 
 def compare_output(programs: Sequence[Code], one: str, first: bytes, other: str, second: bytes) -> str | None:
     """The first register or byte of data that differs between two outputs."""
     if first == second:
         return None
-    for n, program in enumerate(programs):
-        a, b = (output[n * DATA_STRIDE : (n + 1) * DATA_STRIDE] for output in (first, second))
+    start = 0
+    for program in programs:
+        a, b = (output[start : start + program.output_size] for output in (first, second))
+        start += program.output_size
         if a == b:
             continue
         where = f"program {program.label}"
         if len(a) != len(b):
             return f"{where}: {one} writes {len(a)} bytes, {other} {len(b)}"
         at = next(i for i in range(len(a)) if a[i] != b[i])
-        if at < 124:
+        turn, byte = divmod(at, SAVED)
+        if turn < program.rounds:
             x, y = (int.from_bytes(o[at & ~3 : (at & ~3) + 4], "little") for o in (a, b))
-            return f"{where}: x{at // 4 + 1}: {one} {x:#010x}, {other} {y:#010x}"
-        return f"{where}: byte at {program.data_start + at:#x}: {one} {a[at]:#04x}, {other} {b[at]:#04x}"
+            return f"{where}: round {turn + 1}: x{byte // 4 + 1}: {one} {x:#010x}, {other} {y:#010x}"
+        place = program.data_start + at - program.rounds * SAVED
+        return f"{where}: byte at {place:#x}: {one} {a[at]:#04x}, {other} {b[at]:#04x}"
     return f"{one} writes {len(first)} bytes, {other} {len(second)}"
 
 
@@ -203,49 +255,64 @@ def shrink(program: Code, differs: Callable[[list[Code]], str | None]) -> Code:
         size = max(1, size // 2)
 
 
-def explain(programs: list[Code], difference: str, differs: Callable[[list[Code]], str | None], writable: bool) -> str:
-    """Make the program that differs small, save it, and say all that is needed to look into it."""
+def explain(
+    programs: list[Code], difference: str, differs: Callable[[list[Code]], str | None], kind: Kind, about: str
+) -> str:
+    """Make the program that differs small, save it, and say all that is needed to look into it.
+
+    A listing in tests/differential/found/ is replayed by every run of the tests.
+    """
     alone = next((p for p in programs if differs([p]) is not None), None)
     small = [shrink(alone, differs)] if alone is not None else programs
     difference = differs(small) or difference
-    text = "\n".join(p.listing() for p in small) if alone is not None else "none of these programs differs alone"
+    text = f"difference {difference}\nkind {kind.name}\nsettings {about}\n"
+    text += "\n".join(p.listing() for p in small)
     label = f"{small[0].label} to {small[-1].label}" if len(small) > 1 else small[0].label
     folder = Path(os.environ.get("RVSIM_FUZZ_FOLDER") or tempfile.gettempdir())
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"rvsim-differential-{small[0].label.replace('/', '-')}.elf"
-    path.write_bytes(link(small, writable))
+    path.write_bytes(link(small, kind.modify))
     path.chmod(0o755)  # qemu-user opens nothing else, and does not say so
-    path.with_suffix(".txt").write_text(f"{difference}\n{text}\n")
-    return f"{difference}\nseed {label}, made small and saved in {path}\n{text}"
+    path = path.with_suffix(".txt")
+    path.write_text(text)
+    alone_or_not = "made small" if alone is not None else "none of these programs differs alone"
+    return f"{difference}\nseed {label}, {alone_or_not}, saved in {path} (keep it in tests/differential/found/)\n{text}"
 
 
-def check(seed: str, first: int, count: int, qemu: str | None, modify: bool = False, traps: bool = False) -> Outcome:
-    """Compare `count` programs in batches; the first difference ends it, made small and explained.
+def replay(text: str, qemu: str | None) -> str | None:
+    """What a saved listing still finds."""
+    head = {key: value for key, _, value in (line.partition(" ") for line in text.splitlines()[:3])}
+    kind = Kind.parse(head["kind"])
+    settings = dict(part.split("=") for part in head["settings"].split())
+    programs = [parse("program " + part) for part in text.split("\nprogram ")[1:]]
+    for slices in (None, random.Random("replay")):
+        if found := compare(programs, qemu, kind, settings or None, slices).difference:
+            return found
+    return None
 
-    Parameters
-    ----------
-    modify, traps : bool
-        What kind of programs; see `Generator`. Those with traps run in machine mode, so `qemu` has to be None.
-    """
-    instructions, executed = 0, Counter[str]()
+
+def check(seed: str, first: int, count: int, qemu: str | None, kind: Kind = Kind()) -> Outcome:  # noqa: B008
+    """Compare `count` programs in batches; the first difference ends it, made small and explained."""
+    instructions, totals = 0, Counter[str]()
     # The handler of a program with traps counts in CSRs: one program an ELF.
-    size = 1 if traps else BATCH
+    size = 1 if kind.traps else QEMU_BATCH if kind.qemu_only else BATCH
     for at in range(first, first + count, size):
-        programs = batch(seed, at, min(size, first + count - at), modify=modify, traps=traps)
+        programs = batch(seed, at, min(size, first + count - at), kind)
         turn = at // size
-        settings = {"core.misaligned": "trap"} if traps and turn % 3 == 0 else None
+        settings = {"core.misaligned": "trap"} if kind.traps and turn % 3 == 0 else None
 
         def differs(some: list[Code], settings: dict[str, str] | None = settings, turn: int = turn) -> str | None:
             """A difference, also when the interpreter stops in the middle of blocks, as in every second batch."""
             for slices in (None, random.Random(f"{seed}/{turn}")):
-                found = compare(some, qemu, modify, settings, slices).difference
+                found = compare(some, qemu, kind, settings, slices).difference
                 if found is not None and not found.startswith(INVALID):
                     return found
             return None
 
-        found = compare(programs, qemu, modify, settings, random.Random(f"{seed}/{turn}") if turn % 2 else None)
+        found = compare(programs, qemu, kind, settings, random.Random(f"{seed}/{turn}") if turn % 2 else None)
         instructions += found.instructions
-        executed += found.executed
+        totals += found.executed
         if found.difference is not None:
-            return Outcome(explain(programs, found.difference, differs, modify), instructions, executed)
-    return Outcome(None, instructions, executed)
+            about = " ".join(f"{key}={value}" for key, value in (settings or {}).items())
+            return Outcome(explain(programs, found.difference, differs, kind, about), instructions, totals)
+    return Outcome(None, instructions, totals)

@@ -1,7 +1,7 @@
 """Random RV32IMC programs that end by construction: forward transfers, counted loops and calls.
 
-A program sets every register, runs a body of random instructions, and writes its 31 registers and its data to
-file descriptor 1.
+A program sets every register, runs a body of random instructions in some rounds, writes its 31 registers after each and
+its data at the end to file descriptor 1.
 """
 
 from __future__ import annotations
@@ -13,17 +13,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rvsim.isa.ccode import instruction_class
-from rvsim.isa.disassemble import find
 from rvsim.isa.evaluate import Trap, execute
 from rvsim.isa.ir import wrap
 from rvsim.isa.names import CSRS
-from tests.differential.program import BY_NAME, DATA, DATA_STRIDE, ISA, TEXT, TEXT_STRIDE, Code, encode
+from tests.differential.program import (
+    BY_NAME,
+    DATA,
+    DATA_STRIDE,
+    HANDLER_REGISTERS,
+    MACHINE_HANDLER,
+    SAVED,
+    TEXT,
+    TEXT_STRIDE,
+    Code,
+    encode,
+    find,
+)
 
-SAVED = 128  # bytes for x1 to x31, before the buffer
 CENTRE = SAVED + 4096  # what pointers point at: any 12-bit offset, also from 2047 bytes on, stays inside
 CORNERS = (0, 1, 0xFFFF_FFFF, 0x8000_0000, 0x7FFF_FFFF, 2, 0xFFFF_FFFE, 31, 32, 0x8000_0001, 0xFFFF, 0xFF, 0x8000, 0x80)
 WRITE = 64  # host call
 RA, SP, A0, A1, A2, A7 = 1, 2, 10, 11, 12, 17
+CALL_REGISTERS = (A0, A1, A2, A7)
 MEPC, MTVEC, MCAUSE, MTVAL = 0x341, 0x305, 0x342, 0x343
 MAX_TRIES = 1000
 
@@ -67,7 +78,7 @@ class _Probe:
 
 def written(word: int) -> set[int] | None:
     """Registers that an instruction writes when its registers are 0; None when it traps whatever they hold."""
-    instruction = find(ISA, word)
+    instruction = find(word)
     probe = _Probe()
     try:
         execute(instruction, word, TEXT, probe) if instruction else None
@@ -134,13 +145,25 @@ class Generator:
         With a trap handler, CSR accesses and instructions that trap: for machine mode only.
     modify : bool
         With stores into code: the text has to be writable.
+    signals : bool
+        With instructions that trap in machine mode and send a signal in qemu-riscv32; both handlers are `link`'s.
+    rounds : int
+        How often the body is executed.
     """
 
     def __init__(
-        self, label: str, number: int = 0, length: int = 150, traps: bool = False, modify: bool = False
+        self,
+        label: str,
+        number: int = 0,
+        length: int = 150,
+        traps: bool = False,
+        modify: bool = False,
+        signals: bool = False,
+        rounds: int = 1,
     ) -> None:
         self.random = random.Random(label)
-        self.label, self.number, self.length, self.traps, self.modify = label, number, length, traps, modify
+        self.label, self.number, self.length, self.rounds = label, number, length, rounds
+        self.traps, self.modify, self.signals = traps, modify, signals
         self.slots: list[Slot] = []
         self.path: tuple[int, ...] = ()
         self.floor = 0
@@ -149,14 +172,14 @@ class Generator:
         pick = self.random.sample
         # One pointer that compressed accesses reach, one anywhere, sometimes sp; and where the registers are saved.
         self.pointers = pick(range(8, 16), 1)
-        others = pick([r for r in range(3, 32) if r not in self.pointers], 6)
+        others = pick([r for r in range(3, 32) if r not in (*self.pointers, *CALL_REGISTERS, *HANDLER_REGISTERS)], 5)
         self.pointers.append(others[0])
         if self.random.random() < 0.5:
             self.pointers.append(SP)
         self.save = others[1]
         self.reserved = {*self.pointers, self.save}
-        self.handler_registers = others[2:5]
-        if traps:
+        self.handler_registers = HANDLER_REGISTERS if signals else tuple(others[2:5])
+        if traps or signals:
             self.reserved |= {*self.handler_registers}
         self.hot = pick([r for r in range(1, 32) if r not in self.reserved], 6)
 
@@ -436,31 +459,36 @@ class Generator:
 
     def trap(self) -> None:
         """An instruction that traps, or touches CSRs."""
-        kind = self.random.randrange(5)
+        kind = self.random.randrange(3 if self.signals else 5)
         if kind == 0:
-            self.emit(self.random.choice(("ECALL", "EBREAK", "C_EBREAK", "C_UNIMP")))
+            self.emit(self.random.choice(("EBREAK", "C_EBREAK", "C_UNIMP", "EBREAK" if self.signals else "ECALL")))
         elif kind == 1:
             word = self.random.getrandbits(32) | 3 if self.chance(0.5) else self.random.getrandbits(16)
             word = word if word & 3 == 3 else word & 0xFFFF
-            if find(ISA, word) is None:
+            if find(word) is None:
                 self.emit_raw(word)
         elif kind == 2:
             register = self.free()
+            # Both machines have nothing in the first page; the rest of their memory differs.
             edges = (
-                0,
-                TEXT - 4,
-                TEXT - 8 if self.modify else TEXT + 8,
-                DATA - 2,
-                DATA - 1,
-                0xFFFF_FFFF,
-                0xFFFF_FFFE,
-                0xFFFF_FFFC,
-                0x4000_0000,
+                (0, 4, 0xFF0)
+                if self.signals
+                else (
+                    0,
+                    TEXT - 4,
+                    TEXT - 8 if self.modify else TEXT + 8,
+                    DATA - 2,
+                    DATA - 1,
+                    0xFFFF_FFFF,
+                    0xFFFF_FFFE,
+                    0xFFFF_FFFC,
+                    0x4000_0000,
+                )
             )
             self.load_immediate(register, self.random.choice(edges))
             with self.group():
                 name = self.random.choice([n for n in ACCESSES if BY_NAME[n].size == 4])
-                fields = self.fields(name, rs1=register, imm=self.random.choice((0, 0, 1, -1)))
+                fields = self.fields(name, rs1=register, imm=self.random.choice((0, 0, 1, -1 * (not self.signals))))
                 if self.allowed(name, fields):
                     self.emit(name, **fields)
         elif kind == 3:
@@ -488,7 +516,7 @@ class Generator:
 
     def item(self, depth: int = 0) -> None:
         roll = self.random.random()
-        if self.traps and self.chance(0.15):
+        if (self.traps or self.signals) and self.chance(0.15):
             self.trap()
         elif self.modify and self.chance(0.12):
             self.patch()
@@ -525,28 +553,45 @@ class Generator:
         for r in self.pointers:
             self.load_immediate(r, buffer + CENTRE + (0 if self.chance(0.6) else self.random.randrange(4)))
         self.load_immediate(self.save, buffer)
+        again = self.emit("C_NOP")
+        if self.signals:
+            self.load_immediate(self.handler_registers[0], MACHINE_HANDLER)
+            self.emit("CSRRW", csr=MTVEC, rs1=self.handler_registers[0])
+            self.emit("ADDI", rd=self.handler_registers[0])
+            self.emit("ADDI", rd=self.handler_registers[1])
         first = len(self.slots)
         for _ in range(self.length):
             self.item()
         end = self.emit("C_NOP")
         # Without what sets the registers before, programs would differ by what a peer starts with.
         body = range(first, len(self.slots) - 1)
-        if self.traps:
+        if self.traps or self.signals:
             self.emit("CSRRWI", csr=MTVEC)
         for r in range(1, 32):
             self.emit("SW", rs1=self.save, rs2=r, imm=4 * (r - 1))
-        self.emit("ADDI", rd=A1, rs1=self.save)
-        self.load_immediate(A0, 1)
-        self.load_immediate(A2, DATA_STRIDE)
-        self.load_immediate(A7, WRITE)
-        self.emit("ECALL")
+        self.write(0, SAVED)
+        self.emit("LW", rd=A0, rs1=self.save, imm=SAVED - 4)
+        self.emit("ADDI", rd=A0, rs1=A0, imm=-1)
+        self.emit("SW", rs1=self.save, rs2=A0, imm=SAVED - 4)
+        self.emit("BEQ", rs1=A0, imm=24)
+        for r in CALL_REGISTERS:
+            self.emit("LW", rd=r, rs1=self.save, imm=4 * (r - 1))
+        self.emit("JAL", offset_to_target).target = again
+        self.write(0, DATA_STRIDE)
         last = self.emit("JAL")
         if self.traps:
             handler += self.trap_handler()
         self._lay_out(end)
         words = tuple((s.address, s.word(), s.size) for s in self.slots)
-        data = bytes(SAVED) + self.random.randbytes(DATA_STRIDE - SAVED)
-        return Code(self.label, self.number, words, body, data, self._objects(buffer), self.slots.index(last))
+        return Code(self.label, self.number, words, body, self.slots.index(last), self.rounds)
+
+    def write(self, offset: int, size: int) -> None:
+        """Write a part of the program's data to standard output."""
+        self.emit("ADDI", rd=A1, rs1=self.save, imm=offset)
+        self.load_immediate(A0, 1)
+        self.load_immediate(A2, size)
+        self.load_immediate(A7, WRITE)
+        self.emit("ECALL")
 
     def trap_handler(self) -> list[Slot]:
         """Hash mcause and mtval, step over the instruction, return. mtvec holds aligned addresses only."""
@@ -598,12 +643,3 @@ class Generator:
             else:
                 # A computed jump has no short reach; the slot behind it always serves.
                 slot.target = self.slots[n + 1]
-
-    def _objects(self, buffer: int) -> tuple[tuple[int, int], ...]:
-        """Symbols over the buffer: (address, size), with gaps, also at odd addresses."""
-        objects, at = [], buffer + SAVED
-        while (at := at + self.random.choice((0, 0, 1, 4, 100))) < buffer + DATA_STRIDE - 1400:
-            size = self.random.choice((1, 3, 4, 64, 127, 500, 1300))
-            objects.append((at, size))
-            at += size
-        return tuple(objects)

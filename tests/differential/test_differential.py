@@ -1,6 +1,7 @@
-"""The generated interpreter, the evaluator and qemu-riscv32 agree on random programs over every RV32IMC instruction.
+"""The generated interpreter, the evaluator and qemu-riscv32 agree on random programs over every instruction.
 
-RVSIM_FUZZ_PROGRAMS sets how many programs of each kind run, RVSIM_FUZZ_SEED which; `make fuzz` runs them for long.
+RVSIM_FUZZ_PROGRAMS sets how many programs of each kind the evaluator runs, RVSIM_FUZZ_SEED which; `make fuzz` runs them
+for long.
 """
 
 from __future__ import annotations
@@ -8,47 +9,109 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.differential import compare
+from tests.differential.compare import Kind
 from tests.differential.generate import EXCLUDED, Generator
-from tests.differential.program import BY_NAME, ISA, Code, encode, link
+from tests.differential.program import BY_NAME, ISA, Code, encode, link, parse
+from tests.differential.summary import COMPARED
 
 PROGRAMS = int(os.environ.get("RVSIM_FUZZ_PROGRAMS") or 320)
 SEED = os.environ.get("RVSIM_FUZZ_SEED") or "rvsim"
 # Parts run at the same time under pytest -n.
 PARTS = 8
 PART = -(-PROGRAMS // PARTS)
+FOUND = Path(__file__).with_name("found")
+
+
+class Share(NamedTuple):
+    """Programs of one kind against qemu-riscv32 alone: parts, programs a part, instructions a part has at least."""
+
+    kind: Kind
+    parts: int
+    programs: int
+    instructions: int
+
+
+# What a run of the tests owes: two million random instructions that qemu-riscv32 executes too.
+OWED = 2_000_000
+SHARES = (
+    Share(Kind(rounds=4, qemu_only=True), 8, 64, 90_000),
+    Share(Kind(signals=True, rounds=4, qemu_only=True), 4, 64, 180_000),
+    Share(Kind(signals=True, modify=True, rounds=4, qemu_only=True), 4, 40, 150_000),
+)
+
+
+@pytest.mark.parametrize(
+    ("share", "part"),
+    [(s, n) for s in SHARES for n in range(s.parts)],
+    ids=lambda v: v.kind.name if isinstance(v, Share) else str(v),
+)
+def test_interpreter_and_qemu_agree(
+    share: Share, part: int, require_peer: Callable[[str], str], record_property: Callable[[str, object], None]
+) -> None:
+    found = compare.check(SEED, part * share.programs, share.programs, require_peer("qemu-riscv32"), share.kind)
+    assert found.difference is None, found.difference
+    assert found.instructions >= share.instructions
+    record_property(COMPARED, found.instructions)
+
+
+def test_qemu_executes_two_million_instructions() -> None:
+    assert sum(s.parts * s.instructions for s in SHARES) >= OWED
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_interpreter_evaluator_and_qemu_agree(part: int, require_peer: Callable[[str], str]) -> None:
+def test_interpreter_evaluator_and_qemu_agree(
+    part: int, require_peer: Callable[[str], str], record_property: Callable[[str, object], None]
+) -> None:
     qemu = require_peer("qemu-riscv32")
-    found = compare.check(SEED, part * PART, PART, qemu)
+    found = compare.check(f"{SEED}-all", part * PART, PART, qemu, Kind(rounds=1 + part % 2))
     assert found.difference is None, found.difference
+    record_property(COMPARED, found.instructions)
 
 
-@pytest.mark.parametrize("part", range(2))
-def test_all_agree_on_programs_that_modify_themselves(part: int, require_peer: Callable[[str], str]) -> None:
+@pytest.mark.parametrize("signals", [False, True])
+def test_all_agree_on_programs_that_modify_themselves(signals: bool, require_peer: Callable[[str], str]) -> None:
     qemu = require_peer("qemu-riscv32")
-    found = compare.check(f"{SEED}-modify", part * PART, PART, qemu, modify=True)
+    found = compare.check(f"{SEED}-modify", signals * PART, PART, qemu, Kind(modify=True, signals=signals))
     assert found.difference is None, found.difference
 
 
 @pytest.mark.parametrize("modify", [False, True])
 def test_interpreter_and_evaluator_agree_on_traps_and_csrs(modify: bool) -> None:
-    found = compare.check(f"{SEED}-traps", modify * PART, PART, None, modify=modify, traps=True)
+    found = compare.check(f"{SEED}-traps", modify * PART, PART, None, Kind(modify=modify, traps=True))
     assert found.difference is None, found.difference
+
+
+@pytest.mark.parametrize("path", sorted(FOUND.glob("*.txt")), ids=lambda p: p.stem)
+def test_what_once_differed_agrees(path: Path, require_peer: Callable[[str], str]) -> None:
+    """Programs that fuzzing made small; the first line says what they found."""
+    assert compare.replay(path.read_text(), require_peer("qemu-riscv32")) is None
+
+
+@pytest.mark.parametrize("kind", [Kind(), Kind(modify=True, rounds=3), Kind(signals=True), Kind(traps=True)])
+def test_a_listing_gives_the_program_again(kind: Kind) -> None:
+    assert Kind.parse(kind.name) == kind
+    (program,) = compare.batch("listing", 3, 1, kind)
+    assert parse(program.listing()).listing() == program.listing()
+    first, again = (
+        compare.run_interpreter(link([p], kind.modify), compare.LIMIT) for p in (program, parse(program.listing()))
+    )
+    assert first[2] == again[2]
 
 
 def test_default_amount_executes_every_instruction() -> None:
     missing = set(BY_NAME) - EXCLUDED
     for first in range(0, 320, compare.BATCH):
-        image = link(compare.batch("rvsim", first, compare.BATCH))
-        hart, stop = compare.run_evaluator(image, compare.LIMIT * compare.BATCH)
-        assert stop == "exit"
-        missing -= set(hart.executed)
+        machine, result, _ = compare.run_interpreter(
+            link(compare.batch(SEED, first, compare.BATCH)), compare.LIMIT * compare.BATCH
+        )
+        assert result.stop_reason == "exit"
+        missing -= {name for name, times in compare.executed(machine).items() if times}
         if not missing:
             return
     assert not missing
