@@ -69,7 +69,7 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     ("arguments", "message"),
     [
         (["rnu"], "unknown command 'rnu'; did you mean 'run'?"),
-        (["zzzz"], "unknown command 'zzzz'; expected one of run, compare, isa, compile, bench, examples"),
+        (["zzzz"], f"unknown command 'zzzz'; expected one of {', '.join(cli.COMMANDS)}"),
         ([__file__], "to run a program: rvsim run"),
         (["--versio"], "unknown option '--versio'; did you mean '--version'?"),
         (["run", "--acel", "on", "x"], "unknown option '--acel' of rvsim run; did you mean '--accel'?"),
