@@ -63,7 +63,7 @@ def main(args: argparse.Namespace) -> int:
 def _isas(args: argparse.Namespace) -> list[Isa]:
     from rvsim.isa.bundle import bundled
 
-    isas = [bundled("rv32imc"), bundled("conv")]
+    isas = [bundled("rv32"), bundled("conv")]
     if args.isa_ext:
         from pathlib import Path
 

@@ -72,7 +72,7 @@ def _check(args: argparse.Namespace) -> int:
 def _isas(args: argparse.Namespace) -> list:
     from rvsim.isa.bundle import bundled
 
-    isas = [bundled("rv32imc"), bundled("conv")]
+    isas = [bundled("rv32"), bundled("conv")]
     if args.isa_ext:
         from rvsim.isa.model import load_extension
 

@@ -15,7 +15,7 @@ BUNDLE = Path(__file__).with_name("_bundle")
 
 @functools.cache
 def bundled(name: str) -> Isa:
-    """An elaborated instruction set: ``rv32imc``, or a coprocessor's such as ``conv``."""
+    """An elaborated instruction set: ``rv32``, all that the hart can execute, or a coprocessor's such as ``conv``."""
     path = BUNDLE / f"{name}.msgpack"
     try:
         return msgspec.msgpack.decode(path.read_bytes(), type=Isa)

@@ -8,7 +8,7 @@ predecoded instruction. Variants of different instructions with the same C share
 
 The generated header defines, for `rvsim/machine/hart.h`:
 
-    DECODE_BODY     fills a `struct decoded` from a word and its pc
+    DECODE_BODY     fills a `struct decoded` from a word, its pc and whether IALIGN is 32
     HANDLERS        the handlers' code, for the body of `hart_run`
     HANDLER_LABELS  their labels, in order; HANDLER_ENDS, whether each ends a basic block
     HANDLER_PAIRS   which two handlers in a row have one for both, to save a dispatch; PAIR_LABELS, those
@@ -16,6 +16,7 @@ The generated header defines, for `rvsim/machine/hart.h`:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from rvsim.isa.build import Range
@@ -48,8 +49,8 @@ FUSED = (
     "mul",
 )
 FUSED_LAST = ("beq", "bne", "blt", "bge", "bltu", "bgeu", "c.beqz", "c.bnez", "jal", "c.j")
-# Extern functions that only record something; all others end a basic block.
-INLINE_CALLS = frozenset({"set_tval"})
+# Extern functions that only record something or trap; all others end a basic block.
+INLINE_CALLS = frozenset({"set_tval", "probe_store"})
 
 
 class GenerationError(Exception):
@@ -230,6 +231,15 @@ def ends_block(body: list[Op]) -> bool:
     return bool(body) and body[-1].code == "raise"
 
 
+def has_window(body: list[Op]) -> bool:
+    """Whether a window of memory serves the body.
+
+    A window counts one access for each execution, so the body must make one, and make it always.
+    """
+    memory = [op for op in walk(body) if op.code in ("load", "store") and op.attr[0] == "MEM"]
+    return len(memory) == 1 and any(op is memory[0] for op in body)
+
+
 # ------------------------------------------------------------ handlers
 class Handler:
     """C of one variant's body, with the values its operand slots take."""
@@ -244,9 +254,8 @@ class Handler:
         ] = []  # reads and writes have slots of their own: c.addi is addi with rd = rs1
         self.constants: list[int] = []
         # The second slot of a load or store holds its window.
-        self.room = CONSTANT_SLOTS - any(
-            op.code in ("load", "store") and op.attr[0] == "MEM" for op in walk(variant.body)
-        )
+        self.window = has_window(variant.body)
+        self.room = CONSTANT_SLOTS - self.window
         self.lines: list[str] = []
         self.ends = ends_block(variant.body)
         self.targets: list[int] = [op.args[0] for op in walk(variant.body) if op.code == "setpc"]
@@ -268,6 +277,12 @@ class Handler:
             self.registers.append(temp)
             self._roles.append((temp, role))
         return f"x[in->r[{self._roles.index((temp, role))}]]"
+
+    def _place(self, op: Op, index: list[int], role: str) -> str:
+        """A register of X, or a single one, which `struct hart` has under its name."""
+        if op.attr != "X" and index:
+            raise GenerationError(f"{self.instruction.name}: the interpreter has no register file {op.attr}")
+        return self._register(index[0], role) if index else f"h->reg_{op.attr}"
 
     def _value(self, temp: int) -> str:
         low, high = self.e.ranges[temp]
@@ -299,14 +314,10 @@ class Handler:
                 self.e.names[a] = self._value(a)
         match op.code:
             case "get":
-                if op.attr != "X":
-                    raise GenerationError(
-                        f"{self.instruction.name}: the interpreter holds register file X only, not {op.attr}"
-                    )
-                self._define(op, self._register(op.args[0], "read"), pad)
+                self._define(op, self._place(op, op.args, "read"), pad)
             case "put":
-                value = self._value(op.args[1])
-                self.lines.append(f"{pad}{self._register(op.args[0], 'write')} = (uint32_t)({value});")
+                value = self._value(op.args[-1])
+                self.lines.append(f"{pad}{self._place(op, op.args[:-1], 'write')} = (uint32_t)({value});")
             case "getvar":
                 self._define(op, f"var{op.attr}", pad)
             case "setvar":
@@ -331,7 +342,8 @@ class Handler:
             case "loop" | "scope":
                 self.lines.append(f"{pad}{'for (;;) ' if op.code == 'loop' else ''}{{")
                 self._ops(op.bodies[0], depth + 1)
-                self.lines.append(f"{pad}}} LEAVE_LABEL({op.attr});")
+                left = any(o.code == "leave" and o.attr == op.attr for o in walk(op.bodies[0]))
+                self.lines.append(f"{pad}}} LEAVE_LABEL({op.attr});" if left else f"{pad}}}")
             case "leave":
                 self.lines.append(f"{pad}LEAVE({op.attr});")
             case _:
@@ -349,11 +361,14 @@ class Handler:
             return
         if space != "MEM" or size not in (1, 2, 4) or (big_endian and size > 1):
             raise GenerationError(f"{self.instruction.name}: no access of {size} bytes to {space}")
+        bits = f"{8 * size}(" if self.window else f"({8 * size}, "
+        plain = "" if self.window else "PLAIN_"
         if op.code == "load":
-            self.lines.append(f"{pad}uint{8 * size}_t v{op.result}; LOAD{8 * size}({address}, v{op.result});")
+            self.lines.append(f"{pad}uint{8 * size}_t v{op.result}; {plain}LOAD{bits}{address}, v{op.result});")
             self.e.names[op.result] = f"(uint32_t)v{op.result}"
         else:
-            self.lines.append(f"{pad}STORE{8 * size}({address}, (uint{8 * size}_t)({self.e.name(op.args[1])}));")
+            value = f"(uint{8 * size}_t)({self.e.name(op.args[1])})"
+            self.lines.append(f"{pad}{plain}STORE{bits}{address}, {value});")
 
     def text(self) -> str:
         """The handler's C without its label: equal texts are one handler."""
@@ -387,6 +402,8 @@ def instruction_class(instruction: Instruction) -> str:
     kinds = {op.code for op in codes}
     spaces = {op.attr[0] for op in codes if op.code in ("load", "store")}
     calls = {op.attr for op in codes if op.code == "call"} - INLINE_CALLS
+    if instruction.set == "RVA":
+        return "atomic"
     if "CSR" in spaces:
         return "csr"
     if "coprocessor_issue" in calls:
@@ -421,13 +438,28 @@ def _field_expression(field: Field, word: str) -> str:
     return "(" + " | ".join(parts) + ")"
 
 
-def _decode_case(
-    number: int, instruction: Instruction, handlers: list[tuple[Variant, Handler, int]], pad: str
-) -> list[str]:
+class Form(NamedTuple):
+    """An instruction as it is under one instruction alignment, and its variants with the numbers of their handlers."""
+
+    instruction: Instruction
+    handlers: list[tuple[Variant, Handler, int]]
+
+
+def _decode_case(number: int, form: Form, aligned: Form | None, pad: str) -> list[str]:
+    instruction, inner = form.instruction, pad + "    "
+    lines = [f"{pad}if ((w & {instruction.mask:#x}u) == {instruction.match:#x}u) {{ /* {instruction.mnemonic} */"]
+    lines.append(f"{inner}d->instruction = {number}; d->size = {instruction.size};")
+    if aligned:
+        lines += [f"{inner}if (ialign4) {{", *_decode_form(aligned, inner + "    "), f"{inner}}}"]
+    return [*lines, *_decode_form(form, inner), f"{pad}}}"]
+
+
+def _decode_form(form: Form, pad: str) -> list[str]:
+    """Which variant a word is, and its operands."""
+    instruction, handlers = form
     e = Expressions(instruction.ranges)
     fields = {f.name: f for f in instruction.fields}
-    lines = [f"{pad}if ((w & {instruction.mask:#x}u) == {instruction.match:#x}u) {{ /* {instruction.mnemonic} */"]
-    inner = pad + "    "
+    lines = []
     needed: set[int] = set()
     for variant, handler, _ in handlers:
         needed.update(c for c, _ in variant.conditions)
@@ -446,15 +478,13 @@ def _decode_case(
             _field_expression(fields[op.attr], "w") if op.code == "field" else "pc" if op.code == "pc" else e.pure(op)
         )
         e.names[op.result] = f"s{op.result}"
-        lines.append(f"{inner}const {e.type(op.result)} s{op.result} = {text};")
-    lines.append(f"{inner}d->instruction = {number}; d->size = {instruction.size};")
+        lines.append(f"{pad}const {e.type(op.result)} s{op.result} = {text};")
     for variant, handler, index in handlers:
         condition = " && ".join(f"{'' if truth else '!'}{e.name(c)}" for c, truth in variant.conditions) or "1"
         body = [f"d->handler = {index};"]
         body += [f"d->r[{n}] = (uint8_t)({e.name(t)});" for n, t in enumerate(handler.registers)]
         body += [f"d->k[{n}] = (uint32_t)({e.name(t)});" for n, t in enumerate(handler.constants)]
-        lines.append(f"{inner}if ({condition}) {{ {' '.join(body)} return 1; }}")
-    lines.append(f"{pad}}}")
+        lines.append(f"{pad}if ({condition}) {{ {' '.join(body)} return 1; }}")
     return lines
 
 
@@ -464,23 +494,35 @@ def _group(instruction: Instruction) -> tuple[int, int]:
     return (mask, instruction.match & mask) if instruction.mask & mask == mask else (0, 0)
 
 
-def generate_header(isa: Isa) -> str:
-    """The generated C header for an elaborated core whose registers are X and PC."""
+def generate_header(isa: Isa, aligned: Iterable[Instruction] = ()) -> str:
+    """The generated C header for an elaborated core.
+
+    Parameters
+    ----------
+    isa : Isa
+        Its registers are X, PC, and single ones that ``struct hart`` has as ``reg_NAME``.
+    aligned : iterable of Instruction
+        The same instructions elaborated for INSTR_ALIGNMENT = 4. Control transfers among them have handlers, too, for
+        harts on which a compressed instruction set is disabled.
+    """
     texts: dict[str, int] = {}
     names: dict[int, list[str]] = {}
     ends: list[bool] = []
-    decoded: list[tuple[int, Instruction, list[tuple[Variant, Handler, int]]]] = []
-    for number, instruction in enumerate(isa.instructions):
-        handlers = []
+
+    def form_of(instruction: Instruction, kind: str = "") -> Form:
+        form = Form(instruction, [])
         for variant in variants(instruction):
             handler = Handler(instruction, variant)
             text = handler.text()
             index = texts.setdefault(text, len(texts))
             if index == len(ends):
                 ends.append(handler.ends)
-            names.setdefault(index, []).append(instruction.mnemonic)
-            handlers.append((variant, handler, index))
-        decoded.append((number, instruction, handlers))
+            names.setdefault(index, []).append(instruction.mnemonic + kind)
+            form.handlers.append((variant, handler, index))
+        return form
+
+    decoded = [(number, form_of(instruction)) for number, instruction in enumerate(isa.instructions)]
+    strict = {i.name: form_of(i, " (IALIGN 32)") for i in aligned if any(op.code == "setpc" for op in walk(i.body))}
     out = [f"/* Generated from the CoreDSL descriptions of {isa.name} by rvsim/isa/ccode.py. Do not edit. */", ""]
     out.append(f"#define HANDLER_COUNT {len(texts)}")
     out.append(f"#define INSTRUCTION_COUNT {len(isa.instructions)}")
@@ -495,24 +537,24 @@ def generate_header(isa: Isa) -> str:
     out.append(f"#define PAIR_COUNT {len(pairs)}")
     out.append("#define PAIR_LABELS " + ", ".join(f"&&pair_{a}_{b}" for a, b in pairs))
     out.append("#define HANDLER_PAIRS " + ", ".join(f"[{a}][{b}] = {n}" for n, (a, b) in enumerate(pairs, 1)))
-    out += ["", "#ifdef DECODE_BODY", "static int decode(uint32_t w, uint32_t pc, struct decoded *d)", "{"]
+    out += ["", "#ifdef DECODE_BODY", "static int decode(uint32_t w, uint32_t pc, int ialign4, struct decoded *d)", "{"]
     for size in (4, 2):
         out.append(f"    {'if ((w & 3) == 3)' if size == 4 else 'else'} {{")
-        groups: dict[tuple[int, int], list] = {}
-        for item in decoded:
-            if item[1].size == size:
-                groups.setdefault(_group(item[1]), []).append(item)
+        groups: dict[tuple[int, int], list[tuple[int, Form]]] = {}
+        for number, form in decoded:
+            if form.instruction.size == size:
+                groups.setdefault(_group(form.instruction), []).append((number, form))
         out.append(f"        switch (w & {0x7F if size == 4 else 0xE003:#x}u) {{")
         for (mask, match), items in sorted(groups.items()):
             if not mask:
                 continue
             out.append(f"        case {match:#x}:")
-            for number, instruction, handlers in items:
-                out += _decode_case(number, instruction, handlers, "            ")
+            for number, form in items:
+                out += _decode_case(number, form, strict.get(form.instruction.name), "            ")
             out.append("            break;")
         out += ["        }"]
-        for number, instruction, handlers in groups.get((0, 0), []):
-            out += _decode_case(number, instruction, handlers, "        ")
+        for number, form in groups.get((0, 0), []):
+            out += _decode_case(number, form, strict.get(form.instruction.name), "        ")
         out.append("    }")
     out += ["    return 0;", "}", "#endif", "", "#ifdef HANDLERS"]
     for text, index in texts.items():

@@ -16,12 +16,23 @@ _FORMAT = re.compile(r"[-+ ]?#?0?[0-9]{0,2}[dxXbo]?")
 
 def find(isa: Isa, word: int) -> Instruction | None:
     """The instruction that a word encodes; of a 16-bit one only the low half counts."""
-    size = 4 if word & 3 == 3 else 2
-    return next((i for i in isa.instructions if i.size == size and word & i.mask == i.match), None)
+    # Only those of the same opcode, or quadrant and funct3, are compared; the two lowest bits tell the sizes apart.
+    size, mask = (4, 0x7F) if word & 3 == 3 else (2, 0xE003)
+    low = word & mask
+    candidates = isa.candidates.get(low)
+    if candidates is None:
+        candidates = [i for i in isa.instructions if i.size == size and (i.match ^ low) & i.mask & mask == 0]
+        isa.candidates[low] = candidates
+    return next((i for i in candidates if word & i.mask == i.match), None)
 
 
 def operand_text(instruction: Instruction, word: int, pc: int) -> str:
     """The operands as the description's assembly string shows them."""
+    return _fill(instruction.operands, instruction, word, pc)
+
+
+def _fill(text: str, instruction: Instruction, word: int, pc: int) -> str:
+    """The text with operands in place of its placeholders."""
     fields = {f.name: f for f in instruction.fields}
 
     def show(found: re.Match[str]) -> str:
@@ -38,7 +49,7 @@ def operand_text(instruction: Instruction, word: int, pc: int) -> str:
         field, form = fields[plain[1]], plain[2] or ""
         return format_operand(field.extract(word), field.width, form, pc)
 
-    return _PLACEHOLDER.sub(show, instruction.operands)
+    return _PLACEHOLDER.sub(show, text)
 
 
 def format_operand(value: int, width: int, form: str, pc: int) -> str:
@@ -53,6 +64,8 @@ def format_operand(value: int, width: int, form: str, pc: int) -> str:
         return CSRS.get(value, hex(value)).replace(" ", "_")
     if form == "f":
         return "".join(letter for bit, letter in zip((8, 4, 2, 1), "iorw", strict=True) if value & bit) or "unknown"
+    if form == "o":
+        return ("", ".rl", ".aq", ".aqrl")[value & 3]
     return format(value, form) if _FORMAT.fullmatch(form) else str(value)
 
 
@@ -61,5 +74,5 @@ def disassemble(isa: Isa, word: int, pc: int = 0) -> str:
     instruction = find(isa, word)
     if instruction is None:
         return f".word {word:#010x}" if word & 3 == 3 else f".half {word & 0xFFFF:#06x}"
-    operands = operand_text(instruction, word, pc)
-    return f"{instruction.mnemonic} {operands}".rstrip()
+    mnemonic = instruction.mnemonic + _fill(instruction.suffix, instruction, word, pc)
+    return f"{mnemonic} {operand_text(instruction, word, pc)}".rstrip()

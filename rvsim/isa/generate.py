@@ -14,16 +14,15 @@ from rvsim.isa.ccode import generate_header
 from rvsim.isa.elaborate import DESCRIPTIONS
 from rvsim.isa.model import load_core, load_extension
 
-CORE = "RV32IMC"
-
 
 def generate(headers: Path, bundle: Path) -> None:
     """Write ``interpreter.h`` below `headers` and the elaborated instruction sets below `bundle`."""
-    isa = load_core(DESCRIPTIONS / "rv32imc.core_desc", CORE)
+    isa = load_core(DESCRIPTIONS / "rv32.core_desc", "RV32")
+    aligned = load_extension(DESCRIPTIONS / "RV32I.core_desc")  # without RVC: INSTR_ALIGNMENT is 4
     headers.mkdir(parents=True, exist_ok=True)
     bundle.mkdir(parents=True, exist_ok=True)
-    (headers / "interpreter.h").write_text(generate_header(isa))
-    (bundle / "rv32imc.msgpack").write_bytes(msgspec.msgpack.encode(isa))
+    (headers / "interpreter.h").write_text(generate_header(isa, aligned.instructions))
+    (bundle / "rv32.msgpack").write_bytes(msgspec.msgpack.encode(isa))
     conv = Path(__file__).parents[2] / "accel" / "conv" / "conv.core_desc"
     if conv.exists():
         (bundle / "conv.msgpack").write_bytes(msgspec.msgpack.encode(load_extension(conv)))

@@ -32,6 +32,7 @@ Operations (arguments are numbers of values)
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -134,6 +135,8 @@ class Instruction(msgspec.Struct, array_like=True):
         Range [lo, hi] of each value.
     where : str
         file:line of the description.
+    suffix : str
+        What the assembly text appends to the mnemonic: a placeholder such as ``{aqrl:o}``, or nothing.
     """
 
     name: str
@@ -150,6 +153,7 @@ class Instruction(msgspec.Struct, array_like=True):
     variables: list[tuple[int, int]]
     where: str
     notes: list[str] = []
+    suffix: str = ""
 
     @property
     def fixed_bits(self) -> int:
@@ -184,7 +188,7 @@ class ExternFunction(msgspec.Struct, array_like=True):
     parameters: list[tuple[int, bool]]
 
 
-class Isa(msgspec.Struct):
+class Isa(msgspec.Struct, dict=True):
     """An elaborated instruction set: everything the consumers need, and nothing of the source text.
 
     Attributes
@@ -203,6 +207,11 @@ class Isa(msgspec.Struct):
     externs: list[ExternFunction]
     instructions: list[Instruction]
     warnings: list[str] = []
+
+    @functools.cached_property
+    def candidates(self) -> dict[int, list[Instruction]]:
+        """Where `disassemble.find` keeps the instructions of an opcode once it has looked for them."""
+        return {}
 
     def register_file(self, name: str) -> RegisterFile:
         return next(r for r in self.registers if r.name == name)

@@ -194,6 +194,8 @@ def _instruction(
         operands = _string(parts["assembly_args"].children[0])
     elif "assembly_full" in parts:
         mnemonic, operands = (_string(c) for c in parts["assembly_full"].children)
+    mnemonic, brace, rest = mnemonic.partition("{")
+    suffix = brace + rest
     behaviour, builder = lower_behaviour(
         e,
         {f.name: f.width for f in fields},
@@ -213,7 +215,7 @@ def _instruction(
         )
     body, static = remove_dead(builder.block, builder.static)
     used = {op.attr for op in static if op.code == "field"}
-    shown = set(re.findall(r"[A-Za-z_]\w*", " ".join(re.findall(r"\{([^}]*)\}", operands))))
+    shown = set(re.findall(r"[A-Za-z_]\w*", " ".join(re.findall(r"\{([^}]*)\}", suffix + operands))))
     for field in fields:
         gaps = ((1 << field.width) - 1) & ~field.encodable
         low = (field.encodable & -field.encodable).bit_length() - 1
@@ -241,6 +243,7 @@ def _instruction(
         builder.variables,
         where,
         notes,
+        suffix,
     )
     return instruction, behaviour
 

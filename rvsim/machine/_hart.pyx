@@ -64,7 +64,7 @@ cdef extern from "hart.h":
     const void **pair_address
     int pair_of(int, int) nogil
     uint8_t *handler_ends
-    int decode(uint32_t, uint32_t, decoded *) nogil
+    int decode(uint32_t, uint32_t, int, decoded *) nogil
     int hart_run(hart *, block *) nogil
 
 
@@ -107,6 +107,7 @@ cdef struct Kind:
     uint8_t divide
     uint8_t is_csr
     uint8_t is_branch
+    uint8_t enabled             # part of the chosen instruction set
 
 
 class GuestTrap(Exception):
@@ -175,8 +176,8 @@ cdef class Hart:
         self.kinds = <Kind *>PyMem_Calloc(max(1, self.kind_count), sizeof(Kind))
         if self.kinds == NULL:
             raise MemoryError
-        for i, (cost, access, is_store, divide, is_csr, is_branch) in enumerate(kinds):
-            self.kinds[i] = Kind(cost, access, is_store, divide, is_csr, is_branch)
+        for i, (cost, access, is_store, divide, is_csr, is_branch, enabled) in enumerate(kinds):
+            self.kinds[i] = Kind(cost, access, is_store, divide, is_csr, is_branch, enabled)
         self.taken_cost, self.straddle_cost = timing["taken"], timing["straddle"]
         self.misaligned_cost, self.trap_cost = timing["misaligned"], timing["trap"]
         self.divide_costs = timing["divide"]
@@ -417,7 +418,7 @@ cdef class Hart:
                 details[n].cost = cost
                 ends = custom_ends
                 at += size
-            elif decode(word, at, &d):
+            elif decode(word, at, 0, &d) and self.kinds[d.instruction].enabled:
                 which[n] = d.handler
                 code[n].handler = handler_address[d.handler]
                 memcpy(code[n].r, d.r, 4)

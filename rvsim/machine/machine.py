@@ -18,6 +18,7 @@ from rvsim.isa import ccode, names
 from rvsim.isa.bundle import bundled
 from rvsim.isa.disassemble import disassemble
 from rvsim.isa.ir import Instruction, walk
+from rvsim.isa.select import DEFAULT, select
 from rvsim.machine import extension, memory
 from rvsim.machine._hart import GuestTrap, Hart
 from rvsim.machine.csr import CsrFile
@@ -110,7 +111,7 @@ class Machine:
         self.program = program
         self.timing = load_core_timing(core, of_core)
         self.coprocessor: Coprocessor | None = registry.load(accel, of_accel)
-        self.isa = bundled("rv32imc")
+        self.isa = bundled("rv32")
         self.warnings: list[str] = list(program.notes)
         self._extensions = self._load_extensions(isa_ext)
         self._classes = [ccode.instruction_class(i) for i in self.isa.instructions] + [
@@ -167,9 +168,9 @@ class Machine:
                 added.append((instruction, isa, "custom"))
         return added
 
-    def _kinds(self) -> list[tuple[int, int, bool, bool, bool, bool]]:
+    def _kinds(self) -> list[tuple[int, int, bool, bool, bool, bool, bool]]:
         kinds = []
-        for instruction in self.isa.instructions:
+        for instruction, enabled in zip(self.isa.instructions, select(DEFAULT).enabled, strict=True):
             class_ = ccode.instruction_class(instruction)
             sizes = [
                 op.attr[1] for op in walk(instruction.body) if op.code in ("load", "store") and op.attr[0] == "MEM"
@@ -183,6 +184,7 @@ class Machine:
                     class_ == "divide",
                     class_ == "csr",
                     class_ == "branch",
+                    enabled,
                 )
             )
         return kinds

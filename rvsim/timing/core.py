@@ -84,6 +84,7 @@ CLASSES = (
     "alu",
     "load",
     "store",
+    "atomic",
     "branch",
     "jump",
     "multiply",
@@ -152,7 +153,7 @@ def load_core_timing(name_or_path: str, settings: Mapping[str, str] | None = Non
         return msgspec.convert(table, CoreTiming)
     except OSError as error:
         raise UsageError(f"{path}: cannot read the core: {error.strerror or error}") from None
-    except (msgspec.ValidationError, msgspec.DecodeError, ValueError) as error:
+    except (msgspec.ValidationError, msgspec.DecodeError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: {_explain(str(error))}") from None
 
 

@@ -132,7 +132,7 @@ def test_counts_by_hand() -> None:
     program = load_elf(ROOT / "kernels/examples/hello.elf")
     from rvsim.isa.bundle import bundled
 
-    lines = list(Listing(program, [bundled("rv32imc")], {0x80000000: (7, 9)}).lines(0x80000000, 0x80000008))
+    lines = list(Listing(program, [bundled("rv32")], {0x80000000: (7, 9)}).lines(0x80000000, 0x80000008))
     assert lines[-2:] == [
         "           7             9  80000000:\t00013197          \tauipc\tgp,0x13",
         "                            80000004:\t80018193          \taddi\tgp,gp,-2048",

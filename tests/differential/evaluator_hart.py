@@ -6,14 +6,18 @@ else: every count is taken where it happens.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from rvsim.isa.ccode import instruction_class
 from rvsim.isa.disassemble import find
+from rvsim.isa.elaborate import DESCRIPTIONS
 from rvsim.isa.evaluate import Trap, execute
 from rvsim.isa.ir import Instruction, Isa
+from rvsim.isa.model import load_extension
 from rvsim.isa.names import CSR_NUMBERS
+from rvsim.isa.select import DEFAULT, Selection, select
 from rvsim.machine._hart import GuestTrap
 from rvsim.machine.csr import CsrFile
 from rvsim.machine.memory import EXECUTE, READ, WRITE, Region
@@ -57,6 +61,12 @@ class Memory:
         self.content(region)[address - region.base : address - region.base + len(data)] = data
 
 
+@functools.cache
+def aligned() -> dict[str, Instruction]:
+    """The instructions of RV32I for IALIGN = 32: without RVC their parameter INSTR_ALIGNMENT is 4."""
+    return {i.name: i for i in load_extension(DESCRIPTIONS / "RV32I.core_desc").instructions}
+
+
 class EvaluatorHart:
     """One hart whose instructions the evaluator runs.
 
@@ -66,6 +76,8 @@ class EvaluatorHart:
     regions : sequence of Region
         The memory map, `Machine.regions`.
     timing : CoreTiming
+    selection : Selection
+        Which of the instructions the hart has.
 
     Attributes
     ----------
@@ -77,10 +89,14 @@ class EvaluatorHart:
         Loads, bytes loaded, stores, bytes stored by the access's first address.
     """
 
-    def __init__(self, isa: Isa, regions: Sequence[Region], timing: CoreTiming) -> None:
-        self.isa, self.timing = isa, timing
+    def __init__(
+        self, isa: Isa, regions: Sequence[Region], timing: CoreTiming, selection: Selection | None = None
+    ) -> None:
+        self.isa, self.timing, self.selection = isa, timing, selection or select(DEFAULT)
+        self._enabled = {i.name for i, on in zip(isa.instructions, self.selection.enabled, strict=True) if on}
         self.memory = Memory(regions)
         self.x = [0] * 32
+        self.reservation = 0
         self.pc = 0
         self.csrs = CsrFile(self)
         self.output = bytearray()
@@ -101,11 +117,13 @@ class EvaluatorHart:
 
     # ------------------------------------------------------------ what behaviours act on (rvsim.isa.evaluate.Context)
     def get(self, file: str, index: int | None) -> int:
-        return self.x[index or 0]
+        return self.reservation if file == "RESERVATION" else self.x[index or 0]
 
     def put(self, file: str, index: int | None, value: int) -> None:
         assert 0 <= value <= WORD, f"{value:#x} is no value of X"
-        if index:
+        if file == "RESERVATION":
+            self.reservation = value
+        elif index:
             self.x[index] = value
 
     def _check(self, address: int, size: int, store: bool) -> None:
@@ -153,6 +171,8 @@ class EvaluatorHart:
                 self.waiting = True
             case "fence_i":
                 pass
+            case "probe_store":
+                self._check(arguments[0], 4, True)
             case _:
                 raise AssertionError(f"the description calls {name}")
         return None
@@ -178,6 +198,12 @@ class EvaluatorHart:
             and self.memory.read(address, 1)[0] & 3 == 3
         )
 
+    def _decode(self, word: int) -> Instruction | None:
+        found = find(self.isa, word)
+        if found is None or found.name not in self._enabled:
+            return None
+        return found if self.selection.compressed else aligned().get(found.name, found)
+
     def step(self) -> None:
         """Run one instruction; a trap is left in `trap`, with the pc on its instruction."""
         self._tval = self._leave = self.trap = None
@@ -185,7 +211,7 @@ class EvaluatorHart:
         try:
             word = self._fetch()
             if word not in self._found:
-                self._found[word] = find(self.isa, word)
+                self._found[word] = self._decode(word)
             instruction = self._found[word]
             if instruction is None:
                 raise Trap(0, ILLEGAL)

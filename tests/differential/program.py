@@ -14,7 +14,7 @@ from rvsim.isa.bundle import bundled
 from rvsim.isa.disassemble import disassemble
 from rvsim.isa.ir import Instruction, wrap
 
-ISA = bundled("rv32imc")
+ISA = bundled("rv32")
 BY_NAME = {i.name: i for i in ISA.instructions}
 CSR_WRITES = [BY_NAME[name] for name in ("CSRRW", "CSRRWI")]
 

@@ -19,7 +19,7 @@ from rvsim.isa.model import load_core
 from rvsim.isa.names import CSR_NUMBERS
 
 GCC, OBJDUMP = "riscv64-unknown-elf-gcc", "riscv64-unknown-elf-objdump"
-RV32IMC = load_core(DESCRIPTIONS / "rv32imc.core_desc", "RV32IMC")
+RV32 = load_core(DESCRIPTIONS / "rv32.core_desc", "RV32")
 
 RESERVED_SHIFTS = ("c.slli", "c.srli", "c.srai")
 
@@ -32,7 +32,7 @@ def normalised(text: str) -> str:
         return f".word {int(data[1], 16):#010x}"
     if data := re.fullmatch(r"\.half (\w+)", text):
         return f".half {int(data[1], 16):#06x}"
-    return re.sub(r"^((?:c\.jal|c\.j) |(?:jal|c\.b|b)\S* .*,)([0-9a-f]+)$", r"\g<1>0x\2", text)
+    return re.sub(r"^((?:c\.jal|c\.j) |(?:jal|(?:c\.)?b(?:eq|ne|lt|ge)\w*) .*,)([0-9a-f]+)$", r"\g<1>0x\2", text)
 
 
 def documented_difference(word: int, ours: str, theirs: str) -> str | None:
@@ -49,6 +49,8 @@ def documented_difference(word: int, ours: str, theirs: str) -> str | None:
         return "shifts by 32 and more are reserved on RV32"
     if mnemonic in ("c.jr", "c.lwsp", "c.lui", "c.addi4spn", "c.addi16sp") and theirs.startswith(".half"):
         return "reserved operands: the instruction is known and raises illegal instruction"
+    if (known := find(RV32, word)) and known.set == "Zcb" and theirs.startswith(".half"):
+        return "binutils learned Zcb in 2.42; encodings_rv32.csv has the manual's encodings"
     if mnemonic.startswith("csrr"):
         a, b = operands.split(","), theirs.partition(" ")[2].split(",")
         if (a[0], a[2]) == (b[0], b[2]) and a[1].startswith("0x"):
@@ -62,7 +64,7 @@ def words() -> list[int]:
     """Random operands for every instruction, all of them 0 and all ones, and words of no pattern."""
     rng = random.Random(5)
     found = []
-    for instruction in RV32IMC.instructions:
+    for instruction in RV32.instructions:
         free = (1 << 8 * instruction.size) - 1 & ~instruction.mask
         found += [instruction.match | rng.getrandbits(32) & free for _ in range(40)]
         found += [instruction.match, instruction.match | free]
@@ -87,7 +89,8 @@ def test_objdump_prints_the_same(tmp_path: Path) -> None:
     lines = [f".insn {4 if word & 3 == 3 else 2}, {word:#x}" for word in expected]
     source.write_text(".option norelax\n" + "\n".join(lines) + "\n")
     subprocess.run(
-        [GCC, "-c", "-march=rv32imc_zicsr_zifencei", "-mabi=ilp32", "-o", str(target), str(source)], check=True
+        [GCC, "-c", "-march=rv32imac_zicsr_zifencei_zba_zbb_zbs", "-mabi=ilp32", "-o", str(target), str(source)],
+        check=True,
     )
     dump = subprocess.run(
         [OBJDUMP, "-d", "-z", "-M", "no-aliases", str(target)], capture_output=True, text=True, check=True
@@ -98,50 +101,51 @@ def test_objdump_prints_the_same(tmp_path: Path) -> None:
     wrong = []
     for address, code, text in found:
         word, theirs = int(code, 16), normalised(text)
-        ours = disassemble(RV32IMC, word, int(address, 16))
+        ours = disassemble(RV32, word, int(address, 16))
         if ours != theirs:
             reason = documented_difference(word, ours, theirs)
             reasons[reason or ""] = reasons.get(reason or "", 0) + 1
             if reason is None:
                 wrong.append((hex(word), ours, theirs))
     assert wrong == []
-    assert len(reasons) == 7  # every listed difference is real
+    zcb = sum(n for reason, n in reasons.items() if reason.startswith("binutils"))
+    assert len(reasons) == 7 + (zcb > 0)  # every listed difference is real
     assert sum(decodes(int(code, 16), text) for _, code, text in found) > 4000
 
 
 def test_targets_are_absolute_and_wrap_around() -> None:
-    assert disassemble(RV32IMC, 0x0000006F | 8 << 20, 0x100) == "jal zero,0x108"
-    assert disassemble(RV32IMC, 0xFE000EE3, 0) == "beq zero,zero,0xfffffffc"
-    assert disassemble(RV32IMC, 0xBFFD, 0x8000_0000) == "c.j 0x7ffffffe"
+    assert disassemble(RV32, 0x0000006F | 8 << 20, 0x100) == "jal zero,0x108"
+    assert disassemble(RV32, 0xFE000EE3, 0) == "beq zero,zero,0xfffffffc"
+    assert disassemble(RV32, 0xBFFD, 0x8000_0000) == "c.j 0x7ffffffe"
 
 
 def test_words_of_no_instruction_are_data() -> None:
-    assert disassemble(RV32IMC, 0xFFFFFFFF) == ".word 0xffffffff"
-    assert disassemble(RV32IMC, 0x8000) == ".half 0x8000"
+    assert disassemble(RV32, 0xFFFFFFFF) == ".word 0xffffffff"
+    assert disassemble(RV32, 0x9C01) == ".half 0x9c01"
     # Above a 16-bit instruction may lie anything.
-    assert disassemble(RV32IMC, 0xABCD_8000) == ".half 0x8000"
-    assert disassemble(RV32IMC, 0xABCD_0001) == "c.nop"
+    assert disassemble(RV32, 0xABCD_9C01) == ".half 0x9c01"
+    assert disassemble(RV32, 0xABCD_0001) == "c.nop"
 
 
 def test_csrs_have_their_names() -> None:
     for name, number in CSR_NUMBERS.items():
-        text = disassemble(RV32IMC, number << 20 | 10 << 7 | 0x2073)
+        text = disassemble(RV32, number << 20 | 10 << 7 | 0x2073)
         assert text == f"csrrs a0,{name.replace(' ', '_')},zero"
-    assert disassemble(RV32IMC, 0x7C0 << 20 | 10 << 7 | 0x2073) == "csrrs a0,0x7c0,zero"
+    assert disassemble(RV32, 0x7C0 << 20 | 10 << 7 | 0x2073) == "csrrs a0,0x7c0,zero"
 
 
 @given(word=st.integers(0, 2**32 - 1), pc=st.integers(0, 2**32 - 1))
 def test_every_word_has_a_text_of_one_line(word: int, pc: int) -> None:
-    text = disassemble(RV32IMC, word, pc)
+    text = disassemble(RV32, word, pc)
     assert re.fullmatch(r"[a-z0-9.]+( [-a-z0-9,()]+)?", text)
-    instruction = find(RV32IMC, word)
+    instruction = find(RV32, word)
     assert (instruction is None) == text.startswith((".word", ".half"))
 
 
 def custom(operands: str) -> str:
     fields = [Field("rd", 5, [(7, 0, 5)]), Field("imm", 12, [(20, 0, 12)]), Field("reg", 6, [(12, 0, 6)])]
     instruction = Instruction("X", "S", 4, 0x7F, 0x0B, fields, "x", operands, [], [], [], [], "t:1")
-    isa = type(RV32IMC)("I", [], {}, [], [], [], [instruction])
+    isa = type(RV32)("I", [], {}, [], [], [], [instruction])
     return disassemble(isa, 0xFFF0_0000 | 10 << 7 | 0x0B | 35 << 12)
 
 
@@ -171,3 +175,20 @@ def test_operand_forms_of_other_descriptions(operands: str, text: str) -> None:
 )  # fmt: skip
 def test_operand_forms_of_ours(form: str, value: int, width: int, text: str) -> None:
     assert format_operand(value, width, form, 0x1000) == text
+
+
+@pytest.mark.parametrize(
+    ("bits", "mnemonic"), [(0, "amoadd.w"), (1, "amoadd.w.rl"), (2, "amoadd.w.aq"), (3, "amoadd.w.aqrl")]
+)
+def test_ordering_bits_end_the_mnemonic(bits: int, mnemonic: str) -> None:
+    word = 0x0000_202F | bits << 25 | 10 << 7 | 11 << 15 | 12 << 20
+    assert disassemble(RV32, word) == f"{mnemonic} a0,a2,(a1)"
+    instruction = find(RV32, word)
+    assert instruction is not None and instruction.mnemonic == "amoadd.w"
+
+
+@given(word=st.integers(0, 2**32 - 1))
+def test_the_index_finds_what_a_search_of_all_finds(word: int) -> None:
+    size = 4 if word & 3 == 3 else 2
+    first = next((i for i in RV32.instructions if i.size == size and word & i.mask == i.match), None)
+    assert find(RV32, word) is first

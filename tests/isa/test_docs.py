@@ -35,7 +35,7 @@ def test_the_added_instruction_of_isa_md_computes_what_its_comment_says(tmp_path
 
 
 def test_the_way_of_addi_in_coredsl_md_is_the_real_one() -> None:
-    isa = bundled("rv32imc")
+    isa = bundled("rv32")
     blocks = listings("coredsl.md")
     addi = next(i for i in isa.instructions if i.mnemonic == "addi")
     shown = textwrap.dedent(next(b for b in blocks if b.startswith("predecoded")).replace("executed  ", "          "))

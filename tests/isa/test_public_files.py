@@ -74,7 +74,7 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Isa:
     return model.load_core(path, "Public", [public_file("RVI.core_desc").parent])
 
 
-OURS = bundled("rv32imc")
+OURS = bundled("rv32")
 PC = 0x8000_0100
 
 

@@ -191,8 +191,8 @@ ILLEGAL_WORDS = {
     "fadd.s": (0x0000_0053, ".word 0x00000053", NO_FLOAT),
     "c.flw": (0x6108, ".half 0x6108", NO_FLOAT),
     "c.fswsp": (0xE02A, ".half 0xe02a", NO_FLOAT),
-    "amoadd.w": (0x0000_202F, ".word 0x0000202f", NO_ATOMICS),
-    "lr.w": (0x1000_202F, ".word 0x1000202f", NO_ATOMICS),
+    "amoadd.w": (0x0000_202F, "amoadd.w zero,zero,(zero)", NO_ATOMICS),
+    "lr.w": (0x1000_202F, "lr.w zero,(zero)", NO_ATOMICS),
     "capability": (csrrs(A0, CAPABILITY), "csrrs a0,coprocessor_capability,zero",
                    "CSR 0xFC0 exists only with a coprocessor (--accel on)"),
     "no such CSR": (csrrs(A0, 0x7C0), "csrrs a0,0x7c0,zero",
@@ -202,7 +202,7 @@ ILLEGAL_WORDS = {
     "zeros": (0x0000, "c.unimp", NO_CODE),
     "ones": (ILLEGAL, ".word 0xffffffff", NO_CODE),
     "ld": (0x0005_3503, ".word 0x00053503", NO_INSTRUCTION),
-    "bset": (0x2800_1033, ".word 0x28001033", NO_INSTRUCTION),
+    "bset": (0x2800_1033, "bset zero,zero,zero", NO_INSTRUCTION),
 }  # fmt: skip
 
 
