@@ -12,7 +12,7 @@ is one comparison, and the interval's counters are brought up to date only when 
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 
 cdef extern from "hart.h":
@@ -34,6 +34,7 @@ cdef extern from "hart.h":
         uint64_t base
     struct block:
         uint32_t pc, end, count_n, cycles
+        uint64_t charge
         uint64_t count, taken, entered, misaligned, straddled, straddled_from
         block *next
         block *target
@@ -41,24 +42,28 @@ cdef extern from "hart.h":
         meta *meta
         uint64_t *exits
         block *hash_next
-        uint8_t straddles, target_straddles, dead, listed
+        uint8_t straddles, target_straddles, dead, listed, divides
     struct hart:
         uint32_t x[32]
         uint32_t pc
-        int64_t fuel
+        uint64_t fuel
         block *from_ "from"
         uint32_t edge, index, irq, cause, tval
+        uint32_t reg_RESERVATION
         block *jump[4096]
         int (*load)(hart *, block *, insn *, uint32_t, int, uint32_t *) noexcept nogil
         int (*store)(hart *, block *, insn *, uint32_t, int, uint32_t) noexcept nogil
         int (*csr)(hart *, block *, insn *, uint32_t, int, uint32_t *) noexcept nogil
         int (*custom)(hart *, block *, insn *) noexcept nogil
+        int (*plain)(hart *, block *, insn *, uint32_t, int, int, uint32_t *) noexcept nogil
+        int (*probe)(hart *, uint32_t) noexcept nogil
         uint32_t (*leave)(hart *) noexcept nogil
         void *self
-    int EXIT_LOOKUP, EXIT_FUEL, EXIT_TRAP, EXIT_SYSTEM, EXIT_WAIT, EXIT_MODIFIED
+    int EXIT_LOOKUP, EXIT_FUEL, EXIT_TRAP, EXIT_SYSTEM, EXIT_WAIT, EXIT_MODIFIED, EXIT_BREAK
     int EDGE_NONE, EDGE_NEXT, EDGE_TAKEN, EDGE_INDIRECT
     int JUMP_CACHE, NO_INSTRUCTION, DIVIDE_BUCKETS
-    int HANDLER_END, HANDLER_ILLEGAL, HANDLER_FETCH_FAULT, HANDLER_CUSTOM, HANDLER_CUSTOM_END
+    uint64_t EXHAUSTED, SLACK
+    int HANDLER_END, HANDLER_ILLEGAL, HANDLER_FETCH_FAULT, HANDLER_CUSTOM, HANDLER_CUSTOM_END, HANDLER_BREAK
     int INSTRUCTION_COUNT
     const void **handler_address
     const void **pair_address
@@ -77,6 +82,10 @@ cdef enum:
     WINDOW_GRANULES = 64        # how far a store window reaches beside code
     PERIOD = 1 << 24            # instructions between two looks for signals
     CACHE_LIMIT = 1 << 20       # predecoded instructions kept, about 60 MB
+    NO_DEADLINE = 0x7fffffff    # cycles until the machine looks anyway
+    STALE = 256                 # cycles of upper bounds that may pass before they are compared with the exact count
+    PAGE = 4096                 # bytes of memory that snapshots share
+    DEVICE = 8
     READ = 4
     WRITE = 2
     EXECUTE = 1
@@ -97,6 +106,7 @@ cdef struct Interval:
     int region
     int code                    # holds code: stores need care
     int stored                  # some store's window is, or was, on it
+    int hooked                  # the machine hears of each store
     uint64_t load_count, load_bytes, store_count, store_bytes
 
 # What the timing of an instruction depends on, by number of instruction in the ISA.
@@ -108,6 +118,11 @@ cdef struct Kind:
     uint8_t is_csr
     uint8_t is_branch
     uint8_t enabled             # part of the chosen instruction set
+
+# A debugger's watchpoint.
+cdef struct Watch:
+    uint32_t low, last
+    int kinds                   # READ, WRITE
 
 
 class GuestTrap(Exception):
@@ -134,9 +149,14 @@ cdef class Hart:
     Parameters
     ----------
     machine : object
-        Serves what is not hot: ``csr_read(number)``, ``csr_write(number, value)``, ``custom(index, word, pc)``, ``trap_return()``.
+        Serves what is not hot: ``csr_read(number)``, ``csr_write(number, value)``, ``custom(index, word, pc)``, ``trap_return()``,
+        ``attend()``, ``device_load(address, size)``, ``device_store(address, size, value)``, ``hooked_store(address)``.
     kinds : list of tuple
-        For each instruction of the ISA (cost in cycles, bytes accessed, is a store, divides, is a CSR access, is a branch).
+        For each instruction of the ISA (cost in cycles, bytes accessed, is a store, divides, is a CSR access, is a branch, is enabled).
+    timing : dict
+        The core's other costs, in cycles.
+    ialign : int
+        Bytes that instructions are aligned to: 2 or 4.
     """
 
     cdef hart h
@@ -148,13 +168,24 @@ cdef class Hart:
     cdef Kind *kinds
     cdef int kind_count
     cdef block *table[HASH_SIZE]
+    cdef block *singles[HASH_SIZE]  # blocks of one instruction, for the last ones before a limit, deadlines and stepping
     cdef block **blocks          # every live block
     cdef int block_count, block_room
     cdef block **dead            # unlinked, to be folded and freed at the next safe point
     cdef int dead_count, dead_room
     cdef block nowhere           # target of empty jump cache lines: its pc is odd
     cdef int64_t cached          # predecoded instructions alive
-    cdef int64_t granted         # instructions allowed so far, of which h.fuel are left
+    cdef int64_t granted         # instructions allowed so far, of which the upper half of h.fuel are left
+    cdef uint32_t slack_given    # cycles in the budget when the exact count was last taken
+    cdef int ialign4, worst_divide
+    cdef bint stepping           # one instruction at a time, every access seen: watchpoints, commit log
+    cdef public bint logging
+    cdef Watch *watches
+    cdef int watch_count
+    cdef uint32_t *breakpoints
+    cdef int breakpoint_count
+    cdef bint watch_hit, watch_store
+    cdef uint32_t watch_address
     cdef int taken_cost, straddle_cost, misaligned_cost, trap_cost
     cdef list divide_costs
     cdef dict csr_costs
@@ -168,7 +199,7 @@ cdef class Hart:
     cdef long long folded_cycles, folded_taken, folded_misaligned
     cdef bint split_misaligned
 
-    def __cinit__(self, machine, kinds, timing):
+    def __cinit__(self, machine, kinds, timing, int ialign=2):
         cdef int i
         memset(&self.h, 0, sizeof(hart))
         self.machine = machine
@@ -178,9 +209,11 @@ cdef class Hart:
             raise MemoryError
         for i, (cost, access, is_store, divide, is_csr, is_branch, enabled) in enumerate(kinds):
             self.kinds[i] = Kind(cost, access, is_store, divide, is_csr, is_branch, enabled)
+        self.ialign4 = ialign == 4
         self.taken_cost, self.straddle_cost = timing["taken"], timing["straddle"]
         self.misaligned_cost, self.trap_cost = timing["misaligned"], timing["trap"]
         self.divide_costs = timing["divide"]
+        self.worst_divide = max(self.divide_costs or [0])
         self.csr_costs = timing["csr"]
         self.split_misaligned = timing["split_misaligned"]
         self.custom = []
@@ -192,6 +225,8 @@ cdef class Hart:
         self.h.store = slow_store
         self.h.csr = slow_csr
         self.h.custom = slow_custom
+        self.h.plain = slow_plain
+        self.h.probe = slow_probe
         self.h.leave = slow_leave
         self.h.self = <void *>self
 
@@ -209,6 +244,8 @@ cdef class Hart:
         PyMem_Free(self.regions)
         PyMem_Free(self.intervals)
         PyMem_Free(self.kinds)
+        PyMem_Free(self.watches)
+        PyMem_Free(self.breakpoints)
 
     # ------------------------------------------------------------ memory
     def map(self, regions, intervals):
@@ -217,9 +254,9 @@ cdef class Hart:
         Parameters
         ----------
         regions : list of (base, size, permissions)
-            Sorted, without overlap; permissions: 4 read, 2 write, 1 execute.
-        intervals : list of (low, last, region)
-            Sorted; together they cover every region, none reaches beyond its own.
+            Sorted, without overlap; permissions: 8 device (no memory behind it), 4 read, 2 write, 1 execute.
+        intervals : list of (low, last, region, hooked)
+            Sorted; together they cover every region, none reaches beyond its own. Stores to a hooked one are told to the machine.
         """
         cdef int i
         if self.regions != NULL:
@@ -231,14 +268,17 @@ cdef class Hart:
         for i, (base, size, permissions) in enumerate(regions):
             self.regions[i].base, self.regions[i].last = base, base + size - 1
             self.regions[i].permissions = permissions
+            self.region_count = i + 1
+            if permissions & DEVICE:
+                continue
             # Eight bytes more: a window's last unit may be read with a wider host access in later versions of the loop.
             self.regions[i].data = <uint8_t *>PyMem_Calloc(size + 8, 1)
             self.regions[i].code = <uint8_t *>PyMem_Calloc(size // GRANULE + 2, 1)
-            self.region_count = i + 1
             if self.regions[i].data == NULL or self.regions[i].code == NULL:
                 raise MemoryError(f"no host memory for a region of {size} bytes")
-        for i, (low, last, region) in enumerate(intervals):
+        for i, (low, last, region, hooked) in enumerate(intervals):
             self.intervals[i].low, self.intervals[i].last, self.intervals[i].region = low, last, region
+            self.intervals[i].hooked = hooked
         self.interval_count = len(intervals)
 
     cdef Region *region(self, uint32_t address) noexcept nogil:
@@ -264,7 +304,7 @@ cdef class Hart:
     def view(self, uint32_t address, Py_ssize_t size, bint write):
         """Host view of guest memory, or None where it is not within one region that permits it."""
         cdef Region *r = self.region(address)
-        if r == NULL or size < 1 or size - 1 > r.last - address or not r.permissions & (WRITE if write else READ):
+        if r == NULL or r.data == NULL or size < 1 or size - 1 > r.last - address or not r.permissions & (WRITE if write else READ):
             return None
         if write:
             self.code_written(r, address, size)
@@ -276,7 +316,7 @@ cdef class Hart:
         cdef Py_ssize_t size = data.shape[0]
         if size == 0:
             return True
-        if r == NULL or size - 1 > r.last - address:
+        if r == NULL or r.data == NULL or size - 1 > r.last - address:
             return False
         self.code_written(r, address, size)
         memcpy(r.data + (address - r.base), &data[0], size)
@@ -287,7 +327,7 @@ cdef class Hart:
         cdef Region *r = self.region(address)
         if size == 0:
             return b""
-        if r == NULL or size < 0 or size - 1 > r.last - address:
+        if r == NULL or r.data == NULL or size < 0 or size - 1 > r.last - address:
             return None
         return (<char *>(r.data + (address - r.base)))[:size]
 
@@ -315,6 +355,10 @@ cdef class Hart:
         cdef int n = self.checked(address, size, False)
         self.intervals[n].load_count += 1
         self.intervals[n].load_bytes += size
+        if self.stepping:
+            self.watched(address, size, False)
+        if self.regions[self.intervals[n].region].data == NULL:
+            return self.machine.device_load(address, size)
         memcpy(&value, self.regions[self.intervals[n].region].data + (address - self.regions[self.intervals[n].region].base), size)
         return value
 
@@ -324,8 +368,15 @@ cdef class Hart:
         cdef Region *r = &self.regions[self.intervals[n].region]
         self.intervals[n].store_count += 1
         self.intervals[n].store_bytes += size
+        if self.stepping:
+            self.watched(address, size, True)
+        if r.data == NULL:
+            self.machine.device_store(address, size, value)
+            return
         memcpy(r.data + (address - r.base), &value, size)
         self.code_written(r, address, size)
+        if self.intervals[n].hooked:
+            self.machine.hooked_store(address)
 
     cdef int checked(self, uint32_t address, int size, bint store) except -1:
         cdef int n = self.interval(address)
@@ -361,14 +412,27 @@ cdef class Hart:
         """Let instructions of this encoding be served by ``machine.custom``; they are tried before the built-in ones."""
         self.custom.append((mask, match, size, ends, cost))
 
-    cdef block *find(self, uint32_t pc) noexcept nogil:
-        cdef block *b = self.table[(pc >> 1) & (HASH_SIZE - 1)]
+    cdef block **slot(self, bint single, uint32_t pc) noexcept nogil:
+        cdef uint32_t n = (pc >> 1) & (HASH_SIZE - 1)
+        return &self.singles[n] if single else &self.table[n]
+
+    cdef block *find(self, bint single, uint32_t pc) noexcept nogil:
+        cdef block *b = self.slot(single, pc)[0]
         while b != NULL and b.pc != pc:
             b = b.hash_next
         return b
 
-    cdef block *build(self, uint32_t pc, uint32_t limit) except NULL:
-        """Predecode the basic block at `pc`, at most `limit` instructions of it."""
+    cdef block *obtain(self, uint32_t pc, bint single) except NULL:
+        """The block at `pc`, or that of its first instruction alone; predecoded when it is new."""
+        cdef block *b = self.find(single, pc)
+        if b == NULL:
+            b = self.build(pc, single)
+            b.listed = 2 if single else 1
+            self.insert(b)
+        return b
+
+    cdef block *build(self, uint32_t pc, bint single) except NULL:
+        """Predecode the basic block at `pc`. It ends before a debugger's breakpoint; one at `pc` itself has a block of its own."""
         cdef insn code[BLOCK_LIMIT + 1]
         cdef meta details[BLOCK_LIMIT]
         cdef int which[BLOCK_LIMIT]
@@ -377,11 +441,17 @@ cdef class Hart:
         cdef Region *r
         cdef block *b
         cdef bint ends = False
+        cdef bint broken = not single and self.is_breakpoint(pc)
+        cdef uint32_t limit = 1 if single or broken else BLOCK_LIMIT
+        cdef uint64_t worst = self.taken_cost + 2 * self.straddle_cost
+        cdef Kind *kind
         cdef int custom
         memset(code, 0, sizeof(code))
         memset(details, 0, sizeof(details))
         while n < limit and not ends:
             which[n] = -1
+            if n and not single and self.is_breakpoint(at):
+                break
             r = self.region(at)
             room = r.last - at + 1 if r != NULL and r.permissions & EXECUTE else 0
             if room == 1 or (room == 0 and n):
@@ -418,7 +488,7 @@ cdef class Hart:
                 details[n].cost = cost
                 ends = custom_ends
                 at += size
-            elif decode(word, at, 0, &d) and self.kinds[d.instruction].enabled:
+            elif decode(word, at, self.ialign4, &d) and self.kinds[d.instruction].enabled:
                 which[n] = d.handler
                 code[n].handler = handler_address[d.handler]
                 memcpy(code[n].r, d.r, 4)
@@ -440,6 +510,8 @@ cdef class Hart:
             n += 1
         code[n].handler = handler_address[HANDLER_END]
         fuse(code, which, n)
+        if broken:
+            code[0].handler = handler_address[HANDLER_BREAK]
         b = <block *>PyMem_Calloc(1, sizeof(block))
         if b == NULL:
             raise MemoryError
@@ -455,6 +527,11 @@ cdef class Hart:
         b.pc, b.end, b.count_n = pc, at, n
         for i in range(n):
             b.cycles += details[i].cost
+            if details[i].instruction < self.kind_count:
+                kind = &self.kinds[details[i].instruction]
+                worst += (self.misaligned_cost if kind.access else 0) + max(0, self.worst_divide - details[i].cost) * kind.divide
+                b.divides |= kind.divide
+        b.charge = <uint64_t>n << 32 | max(<uint64_t>1, worst + b.cycles)
         b.straddles = pc & 2 != 0 and details[0].word & 3 == 3
         self.mark_code(pc, at)
         self.cached += n
@@ -474,14 +551,21 @@ cdef class Hart:
         return self.csr_costs.get(word >> 20, cost) if writes else cost
 
     cdef int insert(self, block *b) except -1:
-        cdef uint32_t slot = (b.pc >> 1) & (HASH_SIZE - 1)
-        b.hash_next = self.table[slot]
-        self.table[slot] = b
-        self.keep(b)
+        append(&self.blocks, &self.block_count, &self.block_room, b)
+        self.enlist(b)
         return 0
 
-    cdef int keep(self, block *b) except -1:
-        return append(&self.blocks, &self.block_count, &self.block_room, b)
+    cdef void enlist(self, block *b) noexcept nogil:
+        cdef block **slot = self.slot(b.listed == 2, b.pc)
+        b.hash_next = slot[0]
+        slot[0] = b
+
+    cdef bint is_breakpoint(self, uint32_t pc) noexcept nogil:
+        cdef int i
+        for i in range(self.breakpoint_count):
+            if self.breakpoints[i] == pc:
+                return True
+        return False
 
     cdef void mark_code(self, uint32_t low, uint32_t end) noexcept:
         """Flag the granules of a new block; store windows on their intervals are taken back."""
@@ -553,14 +637,13 @@ cdef class Hart:
             if self.h.jump[i].dead:
                 self.h.jump[i] = &self.nowhere
         memset(self.table, 0, sizeof(self.table))
+        memset(self.singles, 0, sizeof(self.singles))
         for i in range(self.block_count):
             b = self.blocks[i]
             if not b.dead:
                 self.blocks[kept] = b
                 kept += 1
-                if b.listed:
-                    b.hash_next = self.table[(b.pc >> 1) & (HASH_SIZE - 1)]
-                    self.table[(b.pc >> 1) & (HASH_SIZE - 1)] = b
+                self.enlist(b)
                 continue
             append(&self.dead, &self.dead_count, &self.dead_room, b)
         self.block_count = kept
@@ -622,8 +705,8 @@ cdef class Hart:
             w.load_count += n
             w.load_bytes += n * kind.access
 
-    cdef int access(self, block *b, insn *e, uint32_t address, int size, bint store, uint8_t **host) noexcept nogil:
-        """An access outside its window: check it, count it, move the window. 0 done in place, 1 trap, 2 bytes straddle regions."""
+    cdef int access(self, block *b, insn *e, uint32_t address, int size, bint store, bint window, uint8_t **host) noexcept nogil:
+        """An access outside its window: check it, count it, move the window. The interval it is in, -1 for a trap."""
         cdef uint32_t i = <uint32_t>(e - b.code), low, last, unit = size - 1
         cdef meta *m = &b.meta[i]
         cdef uint64_t before
@@ -641,19 +724,24 @@ cdef class Hart:
                 w.load_count += before - m.base
                 w.load_bytes += (before - m.base) * size
             m.interval = -1
-        e.units = 0
+        if window:
+            e.units = 0
         if address & unit:
             if not self.split_misaligned:
                 self.h.cause, self.h.irq, self.h.tval = 6 if store else 4, 0, address
-                return 1
+                return -1
         if n < 0 or not self.regions[self.intervals[n].region].permissions & (WRITE if store else READ):
             self.h.cause, self.h.irq, self.h.tval = 7 if store else 5, 0, address
-            return 1
+            return -1
         w = &self.intervals[n]
         r = &self.regions[w.region]
         if size - 1 > r.last - address:
             self.h.cause, self.h.irq, self.h.tval = 7 if store else 5, 0, r.last + 1
-            return 1
+            return -1
+        if r.data == NULL and address & unit:
+            # A device takes whole aligned accesses only.
+            self.h.cause, self.h.irq, self.h.tval = 7 if store else 5, 0, address
+            return -1
         # Within an aligned word a halfword is still one access (Ibex: lh at byte 1).
         if address & unit and (size == 4 or address & 3 == 3):
             b.misaligned += 1
@@ -663,12 +751,19 @@ cdef class Hart:
         else:
             w.load_count += 1
             w.load_bytes += size
+        if self.stepping:
+            self.watched(address, size, store)
+        host[0] = NULL
+        if r.data == NULL:
+            return n
         host[0] = r.data + (address - r.base)
+        if not window or self.stepping or w.hooked:
+            return n
         low, last = w.low, w.last
         if store and w.code:
             # Only the bytes around that hold no code may be written without a check.
             if r.code[(address - r.base) // GRANULE]:
-                return 0
+                return n
             low = max(w.low, r.base + (address - r.base) // GRANULE * GRANULE)
             last = min(w.last, r.base + ((address - r.base) // GRANULE * GRANULE + GRANULE - 1))
             for k in range(WINDOW_GRANULES):
@@ -680,120 +775,214 @@ cdef class Hart:
         # The window is made of whole aligned units; an access at the odd ends of an interval comes here each time.
         low = (low + unit) & ~unit
         if low > last or last - low < unit or address & unit or address < low or address - low + unit > last - low:
-            return 0
+            return n
         e.k[1] = low
         e.units = <uint32_t>((<uint64_t>(last - low) + 1) // size)
         e.host = r.data + (low - r.base)
         m.interval = n
         m.base = executed(b, i)
+        return n
+
+    cdef int write(self, block *b, insn *e, uint32_t address, int size, uint32_t value, bint window) noexcept nogil:
+        """A store outside its window: 0 done, 1 trap, 2 done, and the block is to be left behind it."""
+        cdef uint8_t *host = NULL
+        cdef int n = self.access(b, e, address, size, True, window, &host)
+        if n < 0:
+            return 1
+        if host == NULL:
+            return 1 if device(&self.h, b, e, address, size, True, &value) else 2
+        memcpy(host, &value, size)
+        if self.intervals[n].hooked:
+            self.h.pc = self.behind(b, <uint32_t>(e - b.code))
+            with gil:
+                try:
+                    self.machine.hooked_store(address)
+                except BaseException as error:
+                    self.pending = error
+            return 2
+        return 2 if self.code_written(self.region(address), address, size) else 0
+
+    cdef uint32_t behind(self, block *b, uint32_t i) noexcept nogil:
+        """Address of the instruction after instruction i."""
+        return b.end if i + 1 == b.count_n else b.pc + b.meta[i + 1].offset
+
+    cdef void watched(self, uint32_t address, int size, bint store) noexcept nogil:
+        """Note an access that a watchpoint asks for; the first of an instruction is reported."""
+        cdef int i
+        for i in range(self.watch_count):
+            if (
+                self.watches[i].kinds & (WRITE if store else READ)
+                and address <= self.watches[i].last
+                and address + (size - 1) >= self.watches[i].low
+                and not self.watch_hit
+            ):
+                self.watch_hit, self.watch_store = True, store
+                self.watch_address = max(address, self.watches[i].low)
+
+    cdef void stand(self, block *b, uint32_t i, int direction) noexcept:
+        """Let the counters stand before instruction i, of which the block's entry already counted all: direction 1; -1 takes it back."""
+        cdef uint32_t j
+        self.unretired += direction * <int64_t>(b.count_n - i)
+        for j in range(i, b.count_n):
+            self.stall_cycles -= direction * <int64_t>b.meta[j].cost
+
+    cdef uint32_t device_load(self, block *b, uint32_t i, uint32_t address, int size) except? 0xdead:
+        self.stand(b, i, 1)
+        try:
+            return self.machine.device_load(address, size)
+        finally:
+            self.stand(b, i, -1)
+
+    cdef int device_store(self, block *b, uint32_t i, uint32_t address, int size, uint32_t value) except -1:
+        self.stand(b, i, 1)
+        try:
+            self.machine.device_store(address, size, value)
+        finally:
+            self.stand(b, i, -1)
         return 0
 
     # ------------------------------------------------------------ running
-    def run(self, long long limit):
+    def run(self, long long limit, bint resumed=False):
         """Run until something needs the machine.
 
         Parameters
         ----------
         limit : int
             Instructions that may retire.
+        resumed : bool
+            A breakpoint at the pc has been reported: execute the instruction there.
 
         Returns
         -------
         tuple
-            ("limit",), ("interrupted",), ("wait",) or ("trap", pc, irq, cause, tval); the pc is where execution stands.
+            ("limit",), ("interrupted",), ("wait",), ("breakpoint",), ("watchpoint", address, is a store) or
+            ("trap", pc, irq, cause, tval); the pc is where execution stands.
         """
         cdef block *b
-        cdef block *left
+        cdef block *left = NULL
         cdef int reason
         cdef int64_t given = 0
-        cdef block *once
+        cdef bint single
+        cdef uint32_t start = self.h.pc
+        cdef bint started = not resumed
         self.pending = None
-        self.h.fuel = 0
+        self.watch_hit = False
+        self.h.fuel = 0                     # no cycles: look for interrupts first
         while True:
-            if self.h.fuel <= 0:
-                if given >= limit:
-                    return ("limit",)
+            if self.allowed() < BLOCK_LIMIT and given < limit:
+                given -= self.give_back()
                 try:
                     PyErr_CheckSignals()
                 except KeyboardInterrupt:
-                    self.granted -= self.h.fuel
-                    self.h.fuel = 0
                     return ("interrupted",)
-                self.h.fuel = min(<int64_t>PERIOD, limit - given)
-                given += self.h.fuel
-                self.granted += self.h.fuel
+                given += self.grant(min(<int64_t>PERIOD, limit - given))
             if self.dead_count:
                 self.fold_dead()
             if self.cached > CACHE_LIMIT:
                 self.flush()
-            b = self.find(self.h.pc)
-            if b == NULL:
-                b = self.build(self.h.pc, BLOCK_LIMIT)
-                b.listed = 1
-                self.insert(b)
-            once = NULL
-            if b.count_n > self.h.fuel:
-                if given < limit:
-                    # The period is over, not the run.
-                    given -= self.h.fuel
-                    self.granted -= self.h.fuel
-                    self.h.fuel = 0
+            if not <uint32_t>self.h.fuel:
+                self.attend()
+            if not self.allowed():
+                return ("limit",)
+            single = self.stepping or (not started and self.h.pc == start and self.is_breakpoint(start))
+            if self.stepping and started and self.is_breakpoint(self.h.pc):
+                self.give_back()
+                return ("breakpoint",)
+            b = self.obtain(self.h.pc, single)
+            if not single and b.count_n > self.allowed():
+                single = True
+                b = self.obtain(self.h.pc, True)
+            if <uint32_t>b.charge > <uint32_t>self.h.fuel:
+                # The bounds say that a deadline may fall into the block. What do exact cycles say?
+                if self.slack_given - <uint32_t>self.h.fuel >= STALE or single and self.slack_given != <uint32_t>self.h.fuel:
+                    self.h.fuel &= ~SLACK
                     continue
-                # The last few instructions: a block of exactly as many, used once.
-                b = self.build(self.h.pc, <uint32_t>self.h.fuel)
-                self.keep(b)
-                once = b
+                # It does, or may: an instruction that begins before the deadline is still executed.
+                b = self.obtain(self.h.pc, True)
+                if <uint32_t>b.charge > <uint32_t>self.h.fuel:
+                    self.slack_given += <uint32_t>b.charge - <uint32_t>self.h.fuel
+                    self.h.fuel = self.h.fuel & ~SLACK | <uint32_t>b.charge
+            started = True
             with nogil:
                 reason = hart_run(&self.h, b)
-                while reason == EXIT_LOOKUP:
+                while reason == EXIT_LOOKUP and not self.stepping:
                     left = self.h.from_
-                    b = self.find(self.h.pc)
-                    if b == NULL or b.count_n > self.h.fuel:
+                    b = self.find(False, self.h.pc)
+                    if b == NULL:
                         break
                     self.link(left, b)
+                    if (self.h.fuel - b.charge) & EXHAUSTED:
+                        b = NULL
+                        left = NULL
+                        break
                     reason = hart_run(&self.h, b)
+            if reason == EXIT_LOOKUP and not self.stepping:
+                if left != NULL and b == NULL:
+                    self.link(left, self.obtain(self.h.pc, False))
+                continue
             left = self.h.from_
-            if once != NULL and not once.dead:
-                # Nothing leads to it again; its counts are folded into the totals.
-                once.dead = 1
-                self.bury()
             if reason == EXIT_LOOKUP:
-                if b == NULL:
-                    b = self.build(self.h.pc, BLOCK_LIMIT)
-                    b.listed = 1
-                    self.insert(b)
-                self.link(left, b)
+                self.link(left, self.obtain(self.h.pc, True))
+            elif reason == EXIT_FUEL:
                 continue
-            if reason == EXIT_FUEL:
-                if given < limit:
-                    given -= self.h.fuel
-                    self.granted -= self.h.fuel
-                    self.h.fuel = 0
-                continue
-            if reason == EXIT_MODIFIED:
+            elif reason == EXIT_BREAK:
+                self.give_back()
+                return ("breakpoint",)
+            elif reason == EXIT_MODIFIED:
                 self.leave_early(left, self.h.index)
                 self.h.pc = left.end if self.h.index == left.count_n else left.pc + left.meta[self.h.index].offset
-                continue
-            if reason == EXIT_SYSTEM:
+                self.h.fuel &= ~SLACK
+            elif reason == EXIT_SYSTEM:
+                self.h.fuel &= ~SLACK
+            elif reason == EXIT_TRAP:
+                # The instruction did not retire.
+                self.leave_early(left, self.h.index)
+                self.h.pc = left.pc + left.meta[self.h.index].offset
+                self.give_back()
+                self.trapped = left
                 if self.pending is not None:
-                    self.stop_period(&given)
                     raise self.pending
-                continue
-            if reason == EXIT_WAIT:
-                self.stop_period(&given)
-                return ("wait",)
-            # A trap: the instruction did not retire.
-            self.leave_early(left, self.h.index)
-            self.h.pc = left.pc + left.meta[self.h.index].offset
-            self.stop_period(&given)
-            self.trapped = left
+                tval = self.h.tval
+                if self.h.cause == 2 and not self.h.irq:
+                    tval = left.meta[self.h.index].word
+                self.h.tval = 0
+                return ("trap", self.h.pc, self.h.irq, self.h.cause, tval)
             if self.pending is not None:
+                self.give_back()
                 raise self.pending
-            tval = self.h.tval
-            if self.h.cause == 2 and not self.h.irq:
-                tval = left.meta[self.h.index].word
-            self.h.tval = 0
-            return ("trap", self.h.pc, self.h.irq, self.h.cause, tval)
+            if reason == EXIT_WAIT:
+                self.give_back()
+                return ("wait",)
+            if self.watch_hit:
+                self.give_back()
+                return ("watchpoint", self.watch_address, self.watch_store)
+
+    cdef inline int64_t allowed(self) noexcept nogil:
+        """Instructions left of those granted."""
+        return <int64_t>(self.h.fuel >> 32)
+
+    cdef int64_t grant(self, int64_t instructions) noexcept nogil:
+        self.h.fuel += <uint64_t>instructions << 32
+        self.granted += instructions
+        return instructions
+
+    cdef int64_t give_back(self) noexcept nogil:
+        """Take the instructions left out of the budget, so that what was granted has retired; how many there were."""
+        cdef int64_t left = self.allowed()
+        self.granted -= left
+        self.h.fuel &= SLACK
+        return left
+
+    cdef int attend(self) except -1:
+        """Let the machine deliver an interrupt and say how many cycles may pass until it must look again."""
+        cdef int64_t cycles = self.machine.attend()
+        self.slack_given = <uint32_t>min(max(<int64_t>1, cycles), <int64_t>NO_DEADLINE)
+        self.h.fuel = self.h.fuel & ~SLACK | self.slack_given
+        return 0
+
+    def attention(self):
+        """Have the machine asked before the next block: something about interrupts has changed."""
+        self.h.fuel &= ~SLACK
 
     def complete(self):
         """Retire the instruction that `run` has just reported as trapped: the host did its work (ecall, ebreak)."""
@@ -801,12 +990,6 @@ cdef class Hart:
         self.trapped.exits[i] -= 1
         self.granted += self.trapped.count_n - i
         self.h.pc = self.trapped.end
-
-    cdef void stop_period(self, int64_t *given) noexcept:
-        """Give back what is left of the period, so that `instructions` is exact."""
-        given[0] -= self.h.fuel
-        self.granted -= self.h.fuel
-        self.h.fuel = 0
 
     cdef int leave_early(self, block *b, uint32_t index) except -1:
         """The block was left before instruction `index` retired."""
@@ -817,29 +1000,198 @@ cdef class Hart:
             if b.exits == NULL:
                 raise MemoryError
         b.exits[index] += 1
-        self.h.fuel += b.count_n - index
+        self.h.fuel += <uint64_t>(b.count_n - index) << 32
         return 0
 
     cdef void link(self, block *left, block *b) noexcept nogil:
         """Remember where the edge just taken leads."""
+        # Blocks of one instruction stay apart, so that stepping sees each of them.
+        cdef bint chain = left.listed == 1 and b.listed == 1
         if self.h.edge == EDGE_NEXT:
-            left.next = b
+            if chain:
+                left.next = b
         elif self.h.edge == EDGE_TAKEN:
-            left.target = b
+            if chain:
+                left.target = b
             if left.target_straddles != b.straddles:
                 # Code at the target has changed: what was taken before this once led to the other kind.
                 left.straddled += (left.taken - 1 - left.straddled_from) * left.target_straddles
                 left.straddled_from = left.taken - 1
                 left.target_straddles = b.straddles
         elif self.h.edge == EDGE_INDIRECT:
-            self.h.jump[(b.pc >> 1) & (JUMP_CACHE - 1)] = b
+            if chain:
+                self.h.jump[(b.pc >> 1) & (JUMP_CACHE - 1)] = b
             b.entered += 1
+
+    # ------------------------------------------------------------ debugging
+    def debug(self, breakpoints, watchpoints):
+        """Set what stops a run.
+
+        Parameters
+        ----------
+        breakpoints : iterable of int
+            Addresses before whose instruction it stops.
+        watchpoints : iterable of (low, last, kinds)
+            Addresses (both inclusive) behind whose access it stops; kinds: 4 read, 2 write.
+        """
+        cdef int i
+        addresses, watches = sorted(breakpoints), list(watchpoints)
+        PyMem_Free(self.breakpoints)
+        PyMem_Free(self.watches)
+        self.breakpoint_count = self.watch_count = 0
+        self.breakpoints = <uint32_t *>PyMem_Calloc(max(1, len(addresses)), sizeof(uint32_t))
+        self.watches = <Watch *>PyMem_Calloc(max(1, len(watches)), sizeof(Watch))
+        if self.breakpoints == NULL or self.watches == NULL:
+            raise MemoryError
+        for i, address in enumerate(addresses):
+            self.breakpoints[i] = address
+        for i, (low, last, kinds) in enumerate(watches):
+            self.watches[i] = Watch(low, last, kinds)
+        self.breakpoint_count, self.watch_count = len(addresses), len(watches)
+        self.step_each()
+
+    cdef int step_each(self) except -1:
+        """Decide whether instructions are executed one by one; blocks and windows of the other way are forgotten."""
+        self.stepping = self.watch_count > 0 or self.logging
+        self.flush()
+        return 0
+
+    # ------------------------------------------------------------ snapshots
+    def pages(self, dict before):
+        """Memory that is not zero.
+
+        Parameters
+        ----------
+        before : dict of int to bytes
+            An earlier result: pages that are still the same are shared with it.
+
+        Returns
+        -------
+        dict of int to bytes
+            Pages by address; of 4096 bytes each but at the end of a region.
+        """
+        cdef int i
+        cdef uint64_t at, size, length
+        cdef Region *r
+        cdef bytes page
+        result = {}
+        for i in range(self.region_count):
+            r = &self.regions[i]
+            if r.data == NULL:
+                continue
+            size = <uint64_t>r.last - r.base + 1
+            for at in range(0, size, PAGE):
+                length = min(<uint64_t>PAGE, size - at)
+                if r.data[at] == 0 and not memcmp(r.data + at, r.data + at + 1, length - 1):
+                    continue
+                page = before.get(r.base + at)
+                if page is None or memcmp(<const char *>page, r.data + at, length):
+                    page = (<char *>(r.data + at))[:length]
+                result[r.base + at] = page
+        return result
+
+    def set_pages(self, dict pages):
+        """Make memory what `pages` says, and zero elsewhere; blocks of code are forgotten.
+
+        Raises
+        ------
+        ValueError
+            A page is of another memory map.
+        """
+        cdef int i
+        cdef uint64_t at, size, length
+        cdef Region *r
+        cdef bytes page
+        self.flush()
+        used = 0
+        for i in range(self.region_count):
+            r = &self.regions[i]
+            if r.data == NULL:
+                continue
+            size = <uint64_t>r.last - r.base + 1
+            memset(r.code, 0, size // GRANULE + 2)
+            for at in range(0, size, PAGE):
+                length = min(<uint64_t>PAGE, size - at)
+                page = pages.get(r.base + at)
+                if page is None:
+                    if r.data[at] or memcmp(r.data + at, r.data + at + 1, length - 1):
+                        memset(r.data + at, 0, length)
+                    continue
+                if <uint64_t>len(page) != length:
+                    raise ValueError(f"the page at {r.base + at:#010x} has {len(page)} bytes, expected {length}")
+                used += 1
+                if memcmp(<const char *>page, r.data + at, length):
+                    memcpy(r.data + at, <const char *>page, length)
+        for i in range(self.interval_count):
+            self.intervals[i].code = self.intervals[i].stored = 0
+        if used != len(pages):
+            raise ValueError("pages lie outside this machine's memory")
+
+    def state(self):
+        """Registers and counters: lists, dicts and integers only. Memory is apart (`pages`)."""
+        cdef int i
+        self.flush()
+        return {
+            "x": [self.h.x[i] for i in range(32)],
+            "pc": self.h.pc,
+            "reservation": self.h.reg_RESERVATION,
+            "instructions": self.instructions,
+            "stall_cycles": self.stall_cycles,
+            "traps": self.traps,
+            "cycles": self.folded_cycles,
+            "taken": self.folded_taken,
+            "misaligned": self.folded_misaligned,
+            "executed": [[pc, instruction, *entry] for (pc, instruction), entry in self.folded.items()],
+            "fetch": [[self.regions[i].fetch_count, self.regions[i].fetch_bytes] for i in range(self.region_count)],
+            "access": [
+                [self.intervals[i].load_count, self.intervals[i].load_bytes, self.intervals[i].store_count, self.intervals[i].store_bytes]
+                for i in range(self.interval_count)
+            ],
+        }
+
+    def restore(self, state):
+        """Go back to a `state` of this machine or one of the same map.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError, OverflowError
+            The state is not one of this machine; nothing has changed.
+        """
+        cdef int i
+        cdef Region *r
+        x, fetch, access = [int(v) & 0xffffffff for v in state["x"]], list(state["fetch"]), list(state["access"])
+        folded = {(int(pc), int(number)): [int(n), int(cycles), int(size)] for pc, number, n, cycles, size in state["executed"]}
+        if len(x) != 32 or len(fetch) != self.region_count or len(access) != self.interval_count:
+            raise ValueError("the state is of another machine")
+        if any(not 0 <= number < self.kind_count + len(self.custom) and number != NO_INSTRUCTION for _, number in folded):
+            raise ValueError("the state counts instructions of another set")
+        counts = [[check_count(v) for v in row] for row in fetch + access]
+        if any(len(row) != 2 for row in fetch) or any(len(row) != 4 for row in access):
+            raise ValueError("the state's counters are damaged")
+        scalars = [check_count(state[key]) for key in ("instructions", "stall_cycles", "traps", "cycles", "taken", "misaligned")]
+        pc, reservation = check_count(state["pc"]) & 0xfffffffe, check_count(state["reservation"]) & 0xffffffff
+        self.flush()
+        for i in range(32):
+            self.h.x[i] = x[i]
+        self.h.pc, self.h.reg_RESERVATION = pc, reservation
+        self.h.fuel = self.unretired = 0
+        self.granted, self.stall_cycles, self.traps, self.folded_cycles, self.folded_taken, self.folded_misaligned = scalars
+        self.folded = folded
+        for i in range(self.region_count):
+            self.regions[i].fetch_count, self.regions[i].fetch_bytes = counts[i]
+        for i in range(self.interval_count):
+            (
+                self.intervals[i].load_count,
+                self.intervals[i].load_bytes,
+                self.intervals[i].store_count,
+                self.intervals[i].store_bytes,
+            ) = counts[self.region_count + i]
 
     # ------------------------------------------------------------ totals
     @property
     def instructions(self):
         """Instructions retired so far."""
-        return self.granted - self.h.fuel - self.unretired
+        return self.granted - self.allowed() - self.unretired
 
     cdef int64_t edge_cycles(self, block *b, uint32_t i) except? -1:
         """Cycles beyond an instruction's own cost: of the way into a block and its split accesses at the first one, of the way out at the last."""
@@ -876,8 +1228,12 @@ cdef class Hart:
                 if b.exits[i]:
                     for j in range(i, b.count_n):
                         total -= b.exits[i] * b.meta[j].cost
-        for i in range(b.count_n):
-            total += self.divide_cycles(b, i) + self.edge_cycles(b, i)
+        total += self.edge_cycles(b, 0)
+        if b.count_n > 1:
+            total += self.edge_cycles(b, b.count_n - 1)
+        if b.divides:
+            for i in range(b.count_n):
+                total += self.divide_cycles(b, i)
         return total
 
     @property
@@ -960,16 +1316,33 @@ cdef class Hart:
                 rows.append((b.pc + b.meta[j].offset, b.meta[j].instruction, size, n, cycles))
         return rows
 
+    def instruction_counts(self):
+        """Executions of each instruction of the ISA, by number; those added at run time follow."""
+        cdef int i
+        cdef uint32_t j
+        cdef block *b
+        totals = [0] * (self.kind_count + len(self.custom))
+        for (_, number), entry in self.folded.items():
+            if number != NO_INSTRUCTION:
+                totals[number] += entry[0]
+        for i in range(self.block_count + self.dead_count):
+            b = self.blocks[i] if i < self.block_count else self.dead[i - self.block_count]
+            if b.count:
+                for j in range(b.count_n):
+                    if b.meta[j].instruction != NO_INSTRUCTION:
+                        totals[b.meta[j].instruction] += executed(b, j)
+        return totals
+
     @property
     def taken_branches(self):
         """Conditional branches that were taken."""
-        cdef int i
+        cdef int i, last
         cdef block *b
-        self.fold_dead()
         total = self.folded_taken
-        for i in range(self.block_count):
-            b = self.blocks[i]
-            if b.count_n and b.meta[b.count_n - 1].instruction < self.kind_count and self.kinds[b.meta[b.count_n - 1].instruction].is_branch:
+        for i in range(self.block_count + self.dead_count):
+            b = self.blocks[i] if i < self.block_count else self.dead[i - self.block_count]
+            last = b.meta[b.count_n - 1].instruction
+            if last < self.kind_count and self.kinds[last].is_branch:
                 total += b.taken
         return total
 
@@ -977,11 +1350,19 @@ cdef class Hart:
     def misaligned_accesses(self):
         """Loads and stores that were split in two."""
         cdef int i
-        self.fold_dead()
         total = self.folded_misaligned
         for i in range(self.block_count):
             total += self.blocks[i].misaligned
+        for i in range(self.dead_count):
+            total += self.dead[i].misaligned
         return total
+
+
+cdef check_count(value):
+    """A counter of a snapshot."""
+    if not isinstance(value, int) or not 0 <= value < 1 << 62:
+        raise ValueError(f"expected a count, found {value!r}")
+    return value
 
 
 cdef int append(block ***list_, int *count, int *room, block *b) except -1:
@@ -1024,19 +1405,58 @@ cdef void free_block(block *b, Hart hart_) noexcept:
 # ------------------------------------------------------------ called from the loop
 cdef int slow_load(hart *h, block *b, insn *e, uint32_t address, int size, uint32_t *value) noexcept nogil:
     cdef uint8_t *host = NULL
-    if (<Hart>h.self).access(b, e, address, size, False, &host):
+    if (<Hart>h.self).access(b, e, address, size, False, True, &host) < 0:
         return 1
+    if host == NULL:
+        return device(h, b, e, address, size, False, value)
     value[0] = 0
     memcpy(value, host, size)
     return 0
 
 
 cdef int slow_store(hart *h, block *b, insn *e, uint32_t address, int size, uint32_t value) noexcept nogil:
+    return (<Hart>h.self).write(b, e, address, size, value, True)
+
+
+cdef int slow_plain(hart *h, block *b, insn *e, uint32_t address, int size, int is_store, uint32_t *value) noexcept nogil:
     cdef uint8_t *host = NULL
-    if (<Hart>h.self).access(b, e, address, size, True, &host):
+    if is_store:
+        return (<Hart>h.self).write(b, e, address, size, value[0], False)
+    if (<Hart>h.self).access(b, e, address, size, False, False, &host) < 0:
         return 1
-    memcpy(host, &value, size)
-    return 2 if (<Hart>h.self).code_written((<Hart>h.self).region(address), address, size) else 0
+    if host == NULL:
+        return device(h, b, e, address, size, False, value)
+    memcpy(value, host, size)
+    return 0
+
+
+cdef int slow_probe(hart *h, uint32_t address) noexcept nogil:
+    """Whether a word cannot be written; devices take no atomic accesses."""
+    cdef Region *r = (<Hart>h.self).region(address)
+    if r == NULL or r.data == NULL or not r.permissions & WRITE or 3 > r.last - address:
+        h.irq, h.cause, h.tval = 0, 7, address
+        return 1
+    return 0
+
+
+cdef int device(hart *h, block *b, insn *e, uint32_t address, int size, bint is_store, uint32_t *value) noexcept with gil:
+    """An access to a device; 1 when it traps."""
+    cdef Hart self = <Hart>h.self
+    try:
+        if is_store:
+            self.device_store(b, <uint32_t>(e - b.code), address, size, value[0])
+        else:
+            value[0] = self.device_load(b, <uint32_t>(e - b.code), address, size)
+    except GuestTrap as trap:
+        h.irq, h.cause, h.tval = trap.irq, trap.cause, trap.tval
+        return 1
+    except BaseException as error:
+        self.pending = error
+        if is_store:  # it has taken place: the run ends behind it
+            return 0
+        h.irq, h.cause = 0, 24
+        return 1
+    return 0
 
 
 cdef int slow_csr(hart *h, block *b, insn *e, uint32_t number, int write, uint32_t *value) noexcept with gil:
@@ -1044,16 +1464,14 @@ cdef int slow_csr(hart *h, block *b, insn *e, uint32_t number, int write, uint32
     cdef uint32_t i = <uint32_t>(e - b.code)
     try:
         # The access itself has not retired: instructions and cycles are those before it.
-        self.unretired += 1
-        self.stall_cycles -= b.meta[i].cost
+        self.stand(b, i, 1)
         try:
             if write:
                 self.machine.csr_write(number, value[0])
             else:
                 value[0] = self.machine.csr_read(number)
         finally:
-            self.unretired -= 1
-            self.stall_cycles += b.meta[i].cost
+            self.stand(b, i, -1)
     except GuestTrap as trap:
         h.irq, h.cause, h.tval = trap.irq, trap.cause, trap.tval
         return 1
@@ -1068,18 +1486,14 @@ cdef int slow_custom(hart *h, block *b, insn *e) noexcept with gil:
     cdef Hart self = <Hart>h.self
     cdef uint32_t i = <uint32_t>(e - b.code)
     cdef uint32_t pc = b.pc + b.meta[i].offset
-    cdef uint32_t behind = b.end if i + 1 == b.count_n else b.pc + b.meta[i + 1].offset
-    cdef int last = i + 1 == b.count_n
     try:
-        # What reads the counters ends its block, and has not retired.
-        self.unretired += last
-        self.stall_cycles -= last * b.meta[i].cost
+        # What reads the counters has not retired.
+        self.stand(b, i, 1)
         try:
             target = self.machine.custom(e.k[0], b.meta[i].word, pc)
         finally:
-            self.unretired -= last
-            self.stall_cycles += last * b.meta[i].cost
-        h.pc = behind if target is None else target
+            self.stand(b, i, -1)
+        h.pc = self.behind(b, i) if target is None else target
     except GuestTrap as trap:
         h.irq, h.cause, h.tval = trap.irq, trap.cause, trap.tval
         return 1

@@ -1,27 +1,36 @@
 """Control and status registers of the hart: what each reads, and what a write leaves (WARL).
 
-Numbers and fields: Privileged Architecture 20240411, chapters 2 and 3.
+Numbers and fields: Privileged Architecture 20240411, chapters 2 and 3. The hart has machine mode alone, so what exists
+for other modes (medeleg, mideleg, mcounteren, menvcfg) does not exist here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
 
 from rvsim.machine._hart import GuestTrap
 
 ILLEGAL_INSTRUCTION = 2
 MSTATUS_MIE, MSTATUS_MPIE, MSTATUS_MPP = 1 << 3, 1 << 7, 3 << 11
-# RV32 (MXL = 1) with C, I, M; X is added with a coprocessor.
-MISA = 1 << 30 | 1 << 2 | 1 << 8 | 1 << 12
+# MXL = 1 (RV32) with C, I, M.
+MISA_RV32IMC = 1 << 30 | 1 << 2 | 1 << 8 | 1 << 12
 MISA_X = 1 << 23
-# Machine software, timer and external interrupt enable.
-MIE_MASK = 1 << 3 | 1 << 7 | 1 << 11
+# Machine software, timer and external interrupt, in order of priority when several are pending (3.1.9).
+MSI, MTI, MEI = 1 << 3, 1 << 7, 1 << 11
+PRIORITY = (11, 3, 7)
+MSTATUS, MISA, MIE, MTVEC, MSTATUSH, MCOUNTINHIBIT, MHPMEVENT = 0x300, 0x301, 0x304, 0x305, 0x310, 0x320, 0x320
+MSCRATCH, MEPC, MCAUSE, MTVAL, MIP = 0x340, 0x341, 0x342, 0x343, 0x344
 CAPABILITY = 0xFC0
-WORD = 0xFFFF_FFFF
+CYCLE, TIME, INSTRET = 0, 1, 2
+COUNTERS = 32
+WORD, LONG = 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF
+# A write of these may let an interrupt through.
+INTERRUPT_CSRS = frozenset({MSTATUS, MIE, MIP})
 
 
-class Counters(Protocol):
+class Counts(Protocol):
     """Where the counters come from; within a CSR access they stand before that instruction."""
 
     @property
@@ -30,84 +39,165 @@ class Counters(Protocol):
     def instructions(self) -> int: ...
 
 
+class Counter:
+    """A 64-bit counter that follows a count of the machine; it can be written and inhibited.
+
+    Parameters
+    ----------
+    source : callable
+        The count so far.
+    own : int
+        What the instruction that writes the counter would add to it: the written value takes the place of that
+        increment, so the next instruction reads what was written.
+    """
+
+    def __init__(self, source: Callable[[], int], own: int) -> None:
+        self.source, self.own = source, own
+        self.offset = 0
+        self.held: int | None = None
+
+    def read(self) -> int:
+        return self.held if self.held is not None else (self.source() + self.offset) & LONG
+
+    def write(self, value: int) -> None:
+        if self.held is not None:
+            self.held = value
+        else:
+            self.offset = value - self.source() - self.own
+
+    def inhibit(self, stop: bool) -> None:
+        """Hold the counter, or let it go on from where it stands behind this instruction."""
+        if stop and self.held is None:
+            self.held = self.read()
+        elif not stop and self.held is not None:
+            value, self.held = self.held, None
+            self.write(value)
+
+
 class CsrFile:
     """The CSRs of one hart.
 
     Parameters
     ----------
-    counters : Counters
+    counts : Counts
+    misa : int
+        The instruction set, without X.
     capability : int or None
         The word of CSR 0xFC0; None without a coprocessor, when reading it is illegal.
+    lines : callable, optional
+        The mip bits that devices assert now.
+    events : sequence of callable
+        Counts that a hardware performance counter may follow; mhpmevent n selects events[n], 0 counts nothing.
+    time : callable, optional
+        mtime; cycles by default.
+    alignment : int
+        Bytes that instructions are aligned to, 2 or 4.
     """
 
-    def __init__(self, counters: Counters, capability: int | None = None) -> None:
-        self.counters, self.capability = counters, capability
+    def __init__(
+        self,
+        counts: Counts,
+        misa: int = MISA_RV32IMC,
+        capability: int | None = None,
+        *,
+        lines: Callable[[], int] = lambda: 0,
+        events: Sequence[Callable[[], int]] = (lambda: 0,),
+        time: Callable[[], int] | None = None,
+        alignment: int = 2,
+    ) -> None:
+        self.lines, self.events = lines, events
+        self.time = time or (lambda: counts.cycles)
+        self.misa = misa | (MISA_X if capability is not None else 0)
         self.mstatus = MSTATUS_MPP
-        self.mtvec = self.mscratch = self.mepc = self.mcause = self.mtval = self.mie = self.mip = 0
-        # A write to mcycle moves the origin the count is taken from.
-        self.cycle_offset = self.instret_offset = 0
+        self.mtvec = self.mscratch = self.mepc = self.mcause = self.mtval = self.mie = self.mcountinhibit = 0
+        self.counters = [Counter(lambda: 0, 0) for _ in range(COUNTERS)]
+        self.counters[CYCLE] = Counter(lambda: counts.cycles, 1)
+        self.counters[INSTRET] = Counter(lambda: counts.instructions, 1)
+        self.selected = [0] * COUNTERS
+        self._address = ~(alignment - 1) & WORD
         self._read: dict[int, Callable[[], int]] = {
-            0x300: lambda: self.mstatus,
-            0x301: lambda: MISA | (MISA_X if capability is not None else 0),
-            0x304: lambda: self.mie,
-            0x305: lambda: self.mtvec,
-            0x310: lambda: 0,
-            0x340: lambda: self.mscratch,
-            0x341: lambda: self.mepc,
-            0x342: lambda: self.mcause,
-            0x343: lambda: self.mtval,
-            0x344: lambda: self.mip,
-            0xF11: lambda: 0,
-            0xF12: lambda: 0,
-            0xF13: lambda: 0,
-            0xF14: lambda: 0,
-            0xF15: lambda: 0,
+            MSTATUS: lambda: self.mstatus,
+            MISA: lambda: self.misa,
+            MIE: lambda: self.mie,
+            MTVEC: lambda: self.mtvec,
+            MSTATUSH: lambda: 0,
+            MCOUNTINHIBIT: lambda: self.mcountinhibit,
+            MSCRATCH: lambda: self.mscratch,
+            MEPC: lambda: self.mepc,
+            MCAUSE: lambda: self.mcause,
+            MTVAL: lambda: self.mtval,
+            MIP: self.lines,
+            # mvendorid, marchid, mimpid, mhartid, mconfigptr
+            **{number: lambda: 0 for number in range(0xF11, 0xF16)},
+            0xC00 + TIME: lambda: self.time() & WORD,
+            0xC80 + TIME: lambda: self.time() >> 32 & WORD,
         }
-        for base in (0xB00, 0xC00):
-            self._read |= {
-                base: lambda: self._cycle() & WORD,
-                base + 0x80: lambda: self._cycle() >> 32 & WORD,
-                base + 2: lambda: self._instret() & WORD,
-                base + 0x82: lambda: self._instret() >> 32 & WORD,
-            }
-        # time counts cycles: there is no other clock.
-        self._read |= {0xC01: self._read[0xC00], 0xC81: self._read[0xC80]}
+        self._write: dict[int, Callable[[int], None]] = {
+            MSTATUS: self._set_mstatus,
+            MISA: lambda v: None,
+            MIE: partial(self._set, "mie", MSI | MTI | MEI),
+            MTVEC: partial(self._set, "mtvec", ~2),
+            MSTATUSH: lambda v: None,
+            MCOUNTINHIBIT: self._set_inhibit,
+            MSCRATCH: partial(self._set, "mscratch", WORD),
+            MEPC: partial(self._set, "mepc", self._address),
+            MCAUSE: partial(self._set, "mcause", WORD),
+            MTVAL: partial(self._set, "mtval", WORD),
+            MIP: lambda v: None,  # its bits are those of devices
+        }
+        for n in range(COUNTERS):
+            if n == TIME:
+                continue
+            for base in (0xB00, 0xC00):  # mcycle and cycle, minstret and instret, mhpmcounter3 and hpmcounter3, ...
+                self._read[base + n] = partial(self._low, n)
+                self._read[base + 0x80 + n] = partial(self._high, n)
+            self._write[0xB00 + n] = partial(self._set_low, n)
+            self._write[0xB80 + n] = partial(self._set_high, n)
+            if n > INSTRET:
+                self._read[MHPMEVENT + n] = partial(self.selected.__getitem__, n)
+                self._write[MHPMEVENT + n] = partial(self._select, n)
         if capability is not None:
             self._read[CAPABILITY] = lambda: capability
-        self._write: dict[int, Callable[[int], None]] = {
-            0x300: lambda v: setattr(self, "mstatus", v & (MSTATUS_MIE | MSTATUS_MPIE) | MSTATUS_MPP),
-            0x301: lambda v: None,
-            0x304: lambda v: setattr(self, "mie", v & MIE_MASK),
-            0x305: lambda v: setattr(self, "mtvec", v & ~2),
-            0x310: lambda v: None,
-            0x340: lambda v: setattr(self, "mscratch", v),
-            0x341: lambda v: setattr(self, "mepc", v & ~1),
-            0x342: lambda v: setattr(self, "mcause", v),
-            0x343: lambda v: setattr(self, "mtval", v),
-            0x344: lambda v: None,
-            0xB00: lambda v: self._set_cycle(self._cycle() & ~WORD | v),
-            0xB80: lambda v: self._set_cycle(self._cycle() & WORD | v << 32),
-            0xB02: lambda v: self._set_instret(self._instret() & ~WORD | v),
-            0xB82: lambda v: self._set_instret(self._instret() & WORD | v << 32),
-        }
 
-    def _cycle(self) -> int:
-        return self.counters.cycles + self.cycle_offset
+    # ------------------------------------------------------------ fields
+    def _set(self, name: str, mask: int, value: int) -> None:
+        setattr(self, name, value & mask & WORD)
 
-    def _instret(self) -> int:
-        return self.counters.instructions + self.instret_offset
+    def _set_mstatus(self, value: int) -> None:
+        self.mstatus = value & (MSTATUS_MIE | MSTATUS_MPIE) | MSTATUS_MPP
 
-    def _set_cycle(self, value: int) -> None:
-        # The write takes the place of one cycle's increment: the next instruction reads the value, plus this
-        # instruction's cycles less one.
-        self.cycle_offset += value - self._cycle() - 1
+    def _low(self, n: int) -> int:
+        return self.counters[n].read() & WORD
 
-    def _set_instret(self, value: int) -> None:
-        # The write takes the place of this instruction's increment: the next instruction reads the written value.
-        self.instret_offset += value - self._instret() - 1
+    def _high(self, n: int) -> int:
+        return self.counters[n].read() >> 32
+
+    def _set_low(self, n: int, value: int) -> None:
+        self.counters[n].write(self.counters[n].read() & ~WORD | value)
+
+    def _set_high(self, n: int, value: int) -> None:
+        self.counters[n].write(self.counters[n].read() & WORD | value << 32)
+
+    def _set_inhibit(self, value: int) -> None:
+        self.mcountinhibit = value & ~(1 << TIME) & WORD
+        for n, counter in enumerate(self.counters):
+            counter.inhibit(bool(self.mcountinhibit >> n & 1))
+
+    def _select(self, n: int, value: int) -> None:
+        """Let counter n follow an event from here on; what is not an event is none."""
+        counter, now = self.counters[n], self.counters[n].read()
+        self.selected[n] = value if value < len(self.events) else 0
+        counter.source = self.events[self.selected[n]]
+        counter.write(now)
+
+    # ------------------------------------------------------------ access
+    @property
+    def numbers(self) -> list[int]:
+        """Numbers of the CSRs that exist."""
+        return sorted(self._read)
 
     def read(self, number: int) -> int:
-        """Value of a CSR; raises `GuestTrap` (illegal instruction) where there is none."""
+        """Value of a CSR, without any side effect; raises `GuestTrap` (illegal instruction) where there is none."""
         if number not in self._read:
             raise GuestTrap(0, ILLEGAL_INSTRUCTION)
         return self._read[number]()
@@ -118,16 +208,60 @@ class CsrFile:
             raise GuestTrap(0, ILLEGAL_INSTRUCTION)
         self._write[number](value)
 
+    # ------------------------------------------------------------ traps
+    @property
+    def interrupts_enabled(self) -> bool:
+        """Whether any interrupt could be taken now."""
+        return bool(self.mstatus & MSTATUS_MIE and self.mie)
+
+    @property
+    def interrupt(self) -> int | None:
+        """Cause of the interrupt to take now, None without one."""
+        if not self.mstatus & MSTATUS_MIE:
+            return None
+        pending = self.lines() & self.mie
+        return next((cause for cause in PRIORITY if pending >> cause & 1), None)
+
     def enter_trap(self, irq: int, cause: int, tval: int, pc: int) -> int:
         """Take a trap: save the state, return the handler's address."""
-        self.mepc, self.mcause, self.mtval = pc & ~1, irq << 31 | cause, tval & WORD
+        self.mepc, self.mcause, self.mtval = pc & self._address, irq << 31 | cause, tval & WORD
         enabled = bool(self.mstatus & MSTATUS_MIE)
         self.mstatus = MSTATUS_MPP | (MSTATUS_MPIE if enabled else 0)
         base = self.mtvec & ~3
-        return base + 4 * cause if irq and self.mtvec & 1 else base
+        return base + 4 * cause & WORD if irq and self.mtvec & 1 else base
 
     def leave_trap(self) -> int:
         """mret: restore the interrupt enable, return the address to go on at."""
         enabled = bool(self.mstatus & MSTATUS_MPIE)
         self.mstatus = MSTATUS_MPP | MSTATUS_MPIE | (MSTATUS_MIE if enabled else 0)
         return self.mepc
+
+    # ------------------------------------------------------------ snapshots
+    _SAVED = ("mstatus", "mtvec", "mscratch", "mepc", "mcause", "mtval", "mie", "mcountinhibit")
+
+    def state(self) -> dict[str, Any]:
+        return {
+            **{name: getattr(self, name) for name in self._SAVED},
+            "counters": [[c.offset, c.held] for c in self.counters],
+            "events": list(self.selected),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        for number, name in (
+            (MSTATUS, "mstatus"),
+            (MTVEC, "mtvec"),
+            (MSCRATCH, "mscratch"),
+            (MEPC, "mepc"),
+            (MCAUSE, "mcause"),
+            (MTVAL, "mtval"),
+            (MIE, "mie"),
+        ):
+            self._write[number](int(state[name]))
+        self.mcountinhibit = int(state["mcountinhibit"]) & WORD
+        for n, (offset, held) in enumerate(state["counters"][:COUNTERS]):
+            self.counters[n].offset = int(offset)
+            self.counters[n].held = None if held is None else int(held) & LONG
+        for n, event in enumerate(state["events"][:COUNTERS]):
+            if n > INSTRET:
+                self.selected[n] = int(event) if 0 <= int(event) < len(self.events) else 0
+                self.counters[n].source = self.events[self.selected[n]]

@@ -3,11 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rvsim.isa import names
 from rvsim.isa.bundle import bundled
-from rvsim.isa.disassemble import find
+from rvsim.isa.disassemble import disassemble, find
 from rvsim.machine.memory import Region
+
+if TYPE_CHECKING:
+    from accel.protocol import AccessFault
+    from rvsim.machine.machine import Machine
+
+BREAKPOINT, ILLEGAL = 3, 2
+
+
+def explain(machine: Machine, pc: int, cause: int, tval: int, fault: AccessFault | None) -> str:
+    """Say what ended the program: the pc, where that is in the source, the instruction, and what to try.
+
+    Parameters
+    ----------
+    fault : AccessFault or None
+        The coprocessor's access that the instruction reports.
+    """
+    what = names.EXCEPTIONS.get(cause, f"exception {cause}")
+    where = machine.program.where(pc)
+    raw = machine.hart.peek(pc, 4) or machine.hart.peek(pc, 2)
+    word = int.from_bytes(raw, "little") if raw else 0
+    word = word if word & 3 == 3 else word & 0xFFFF
+    text = disassemble(machine.isa, word, pc) if raw else "no memory"
+    own = machine.added_instruction(word)
+    mtvec = machine.csrs.mtvec
+    if own is not None:
+        text = own.mnemonic
+    if cause == ILLEGAL and own is not None:
+        return f"illegal instruction {text} at {where}: its behaviour ({own.where}) raises this"
+    if cause == ILLEGAL:
+        claimed = machine.coprocessor.major_opcode if machine.coprocessor else None
+        return f"illegal instruction {text} at {where}: {illegal_hint(word, claimed)}"
+    if cause in (5, 7) and fault is not None:
+        action = "writes" if fault.write else "reads"
+        return (
+            f"{what}: the coprocessor's command at {machine.program.where(fault.pc)} {action} {fault.size} bytes at "
+            f"{fault.address:#010x}, outside memory; reported by {text} at {where}; {memory_hint(machine.regions)}"
+        )
+    if cause in (1, 5, 7):
+        return f"{what} at address {tval:#010x}: {text} at {where}; {memory_hint(machine.regions)}"
+    if cause in (0, 4, 6):
+        return (
+            f"{what}: {text} at {where}, address {tval:#010x}; core {machine.timing.name} traps it and the "
+            f"program has no trap handler (mtvec is {mtvec})"
+        )
+    if cause == BREAKPOINT:
+        return f"breakpoint ({text}) at {where}, and no debugger; an assertion or abort of the program?"
+    return f"{what} at {where} ({text}), and the program has no trap handler (mtvec is {mtvec})"
 
 
 def illegal_hint(word: int, coprocessor: int | None) -> str:

@@ -35,6 +35,7 @@ struct block {
     uint32_t pc, end;      /* address of the first instruction, and behind the last */
     uint32_t count_n;      /* instructions */
     uint32_t cycles;       /* sum of their costs */
+    uint64_t charge;       /* what entering it takes from the budget: instructions << 32 | most cycles it may take */
     uint64_t count;        /* times entered */
     uint64_t taken;        /* times left by a taken branch or jump */
     uint64_t entered;      /* times entered by an indirect jump */
@@ -48,10 +49,11 @@ struct block {
     struct block *hash_next;
     uint8_t straddles;     /* starts with a 32-bit instruction at an odd halfword */
     uint8_t target_straddles;
-    uint8_t dead, listed;
+    uint8_t dead, listed;  /* listed: in the table of blocks (1) or of single instructions (2) */
+    uint8_t divides;       /* holds a division: its cycles depend on operands */
 };
 
-enum { EXIT_LOOKUP, EXIT_FUEL, EXIT_TRAP, EXIT_SYSTEM, EXIT_WAIT, EXIT_MODIFIED };
+enum { EXIT_LOOKUP, EXIT_FUEL, EXIT_TRAP, EXIT_SYSTEM, EXIT_WAIT, EXIT_MODIFIED, EXIT_BREAK };
 enum { EDGE_NONE, EDGE_NEXT, EDGE_TAKEN, EDGE_INDIRECT };
 enum { JUMP_CACHE = 4096, NO_INSTRUCTION = 0xffff };
 /* Histogram of a division: [dividend negative][0: divisor 0; 1 + leading zeros of a divisor >= 0; 34 + those of ~divisor]. */
@@ -60,7 +62,7 @@ enum { DIVIDE_BUCKETS = 2 * 67 };
 struct hart {
     uint32_t x[32];
     uint32_t pc;
-    int64_t fuel;          /* instructions still allowed */
+    uint64_t fuel;         /* the budget: instructions still allowed << 32 | cycles that may pass before the machine must look */
     struct block *from;    /* the block that was left */
     uint32_t edge, index;  /* how, and before which instruction */
     uint32_t irq, cause, tval;
@@ -81,7 +83,7 @@ struct hart {
 #undef DECODE_BODY
 
 /* Handlers that belong to no instruction of the description. */
-enum { HANDLER_END = HANDLER_COUNT, HANDLER_ILLEGAL, HANDLER_FETCH_FAULT, HANDLER_CUSTOM, HANDLER_CUSTOM_END, HANDLERS_ALL };
+enum { HANDLER_END = HANDLER_COUNT, HANDLER_ILLEGAL, HANDLER_FETCH_FAULT, HANDLER_CUSTOM, HANDLER_CUSTOM_END, HANDLER_BREAK, HANDLERS_ALL };
 static const void *handler_address[HANDLERS_ALL];
 static const void *pair_address[PAIR_COUNT];
 /* Handlers of two instructions in a row: [first][second] is 1 + the number of their pair. */
@@ -136,7 +138,12 @@ static inline void record_divide(struct insn *in, uint32_t dividend, uint32_t di
 #define STORE32(a, v) STORE(32, a, v)
 #define CSR_READ(number, value) do { h->fuel = fuel; if (h->csr(h, b, in, number, 0, &(value))) goto trap; } while (0)
 #define CSR_WRITE(number, value)                                                                \
-    do { uint32_t v_ = (value); h->fuel = fuel; if (h->csr(h, b, in, number, 1, &v_)) goto trap; } while (0)
+    do {                                                                                        \
+        uint32_t v_ = (value);                                                                  \
+        h->fuel = fuel;                                                                         \
+        if (h->csr(h, b, in, number, 1, &v_)) goto trap;                                        \
+        fuel = h->fuel; /* a write that concerns interrupts leaves no cycles: the machine looks before the next block */ \
+    } while (0)
 #define RAISE(irq_, cause_) do { h->irq = (irq_); h->cause = (cause_); goto trap; } while (0)
 #define CALL_set_tval(value) (h->tval = (uint32_t)(value))
 #define CALL_leave(level) do { h->fuel = fuel; h->pc = h->leave(h); goto system; } while (0)
@@ -167,10 +174,13 @@ static inline void record_divide(struct insn *in, uint32_t dividend, uint32_t di
 
 #define DISPATCH goto *in->handler
 #define NEXT do { in++; DISPATCH; } while (0)
+/* Both halves of the budget are below 2^31: one that runs out shows in its top bit, and giving the charge back restores both. */
+#define EXHAUSTED 0x8000000080000000ull
+#define SLACK 0xffffffffull /* the half of the cycles */
 #define ENTER(block_)                                                                           \
     do {                                                                                        \
         b = (block_);                                                                           \
-        if (UNLIKELY((fuel -= b->count_n) < 0)) goto out_of_fuel;                               \
+        if (UNLIKELY((fuel -= b->charge) & EXHAUSTED)) goto out_of_fuel;                        \
         b->count++;                                                                             \
         in = b->code;                                                                           \
         DISPATCH;                                                                               \
@@ -200,7 +210,7 @@ static inline void record_divide(struct insn *in, uint32_t dividend, uint32_t di
 /* Run from block b until something needs the machine. With h == NULL: fill handler_address and pair_address. */
 static int hart_run(struct hart *h, struct block *b)
 {
-    static const void *const labels[] = {HANDLER_LABELS, &&end, &&illegal, &&fetch_fault, &&custom, &&custom_end};
+    static const void *const labels[] = {HANDLER_LABELS, &&end, &&illegal, &&fetch_fault, &&custom, &&custom_end, &&breakpoint};
     static const void *const pairs[] = {PAIR_LABELS};
     if (!h) {
         memcpy(handler_address, labels, sizeof labels);
@@ -208,7 +218,7 @@ static int hart_run(struct hart *h, struct block *b)
         return 0;
     }
     uint32_t *const x = h->x;
-    int64_t fuel = h->fuel;
+    uint64_t fuel = h->fuel;
     struct insn *in;
     ENTER(b);
 
@@ -234,10 +244,16 @@ lookup:
     h->from = b;
     return EXIT_LOOKUP;
 out_of_fuel: /* the block has not been entered */
-    h->fuel = fuel + b->count_n;
+    h->fuel = fuel + b->charge;
     h->pc = b->pc;
     h->from = b;
     return EXIT_FUEL;
+breakpoint: /* of a debugger, before the instruction */
+    b->count--;
+    h->fuel = fuel + b->charge;
+    h->pc = b->pc;
+    h->from = b;
+    return EXIT_BREAK;
 trap:
     h->fuel = fuel;
     h->from = b;

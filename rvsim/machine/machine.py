@@ -1,49 +1,47 @@
-"""A simulated microcontroller: one hart, its memory, perhaps a coprocessor; load a program, run it, read the result."""
+"""A simulated microcontroller: one hart, memory, devices, perhaps a coprocessor; load a program, run, read the result."""
 
 from __future__ import annotations
 
 import os
 import time
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from accel import registry
-from accel.protocol import PortFault
-from rvsim.errors import ElfError, InputFileError, UsageError
+from accel.protocol import AccessFault, PortFault
+from rvsim.errors import ElfError, UsageError
 from rvsim.isa import ccode, names
 from rvsim.isa.bundle import bundled
-from rvsim.isa.disassemble import disassemble
 from rvsim.isa.ir import Instruction, walk
-from rvsim.isa.select import DEFAULT, select
-from rvsim.machine import extension, memory
+from rvsim.isa.select import DEFAULT, Selection, missing, select, warning
+from rvsim.machine import events, extension, memory, platform, snapshot, tensors
 from rvsim.machine._hart import GuestTrap, Hart
-from rvsim.machine.csr import CsrFile
-from rvsim.machine.diagnosis import illegal_hint, memory_hint
-from rvsim.machine.elf import Program, Tensor, load_elf
-from rvsim.machine.hostcall import Exit, HostCalls
-from rvsim.machine.result import (
-    AcceleratorReport,
-    Count,
-    FunctionProfile,
-    RunResult,
-    StopReason,
-    SymbolTraffic,
-    Traffic,
-)
+from rvsim.machine.clint import Clint
+from rvsim.machine.console import Console
+from rvsim.machine.csr import INTERRUPT_CSRS, CsrFile
+from rvsim.machine.device import TIMER, Device, DeviceFault
+from rvsim.machine.diagnosis import explain, memory_hint
+from rvsim.machine.elf import Program, load_elf
+from rvsim.machine.hostcall import Clock, Exit, HostCalls
+from rvsim.machine.hostfs import HostFiles
+from rvsim.machine.htif import Htif
+from rvsim.machine.report import build_result
+from rvsim.machine.result import RunResult, StopReason
+from rvsim.machine.semihosting import Semihosting
 from rvsim.timing import load_core_timing
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from accel.protocol import AccessFault, Coprocessor
+    from accel.protocol import Coprocessor
+    from rvsim.machine.snapshot import Checkpoint
 
 SP = 2
 ECALL, BREAKPOINT, ILLEGAL = 11, 3, 2
 NO_LIMIT = 1 << 62
+NEVER = 1 << 62
+WATCH_KINDS = {"r": 4, "w": 2, "rw": 6}
 _STOP_REASONS: dict[int, StopReason] = {
     1: "access-fault",
     2: "illegal-instruction",
@@ -53,10 +51,38 @@ _STOP_REASONS: dict[int, StopReason] = {
 }
 
 
+class Stop(NamedTuple):
+    """Why `Machine.resume` came back.
+
+    Attributes
+    ----------
+    reason : str
+        ``exit``, ``limit``, ``interrupted``, ``step``, ``watchpoint``, ``breakpoint`` (a debugger's when there is no
+        message) or what `RunResult.stop_reason` says of a program that failed.
+    pc : int
+        Of the next instruction.
+    exit_code : int or None
+    message : str or None
+        What went wrong, where, and what to try.
+    address : int or None
+        The byte that a watchpoint saw accessed.
+    access : str or None
+        ``r`` or ``w``, of that access.
+    """
+
+    reason: str
+    pc: int
+    exit_code: int | None = None
+    message: str | None = None
+    address: int | None = None
+    access: str | None = None
+
+
 class Machine:
     """One hart with a program in its memory; make it with `Machine.from_elf`.
 
-    A machine runs its program once: `run` may be called again after an instruction limit and goes on from there.
+    A machine runs its program once: `run` may be called again after an instruction limit and goes on from there;
+    `reset` and `rollback` go back.
 
     Parameters
     ----------
@@ -71,6 +97,12 @@ class Machine:
         Configuration keys to replace: ``accel.pe_rows``, ``core.clock_mhz``.
     isa_ext : sequence of str
         CoreDSL files whose instructions are added.
+    isa : str
+        The instruction set, such as ``rv32imac_zba_zbb_zbs_zcb``.
+    devices : sequence of str
+        Devices to add or move, ``NAME[=ADDRESS]``; ``none`` for a machine without.
+    host_dir : str, optional
+        The one folder whose files the guest reaches.
     memory : sequence of str
         Regions to add, ``NAME=ADDRESS,SIZE_KIB``.
     stdout, stderr : callable, optional
@@ -99,42 +131,68 @@ class Machine:
         args: Sequence[str] = (),
         core: str = "ibex-small",
         accel: str = "off",
+        isa: str = DEFAULT,
         settings: Mapping[str, str] | None = None,
         isa_ext: Sequence[str] = (),
         memory: Sequence[str] = (),
+        devices: Sequence[str] = (),
+        host_dir: str | None = None,
         stdout: Callable[[bytes], object] | None = None,
         stderr: Callable[[bytes], object] | None = None,
         stdin: Callable[[int], bytes] | None = None,
         memory_limit: int = memory.DEFAULT_LIMIT,
     ) -> None:
         of_core, of_accel = _split_settings(settings or {})
+        self.options: dict[str, Any] = {
+            "args": list(args),
+            "core": core,
+            "accel": accel,
+            "isa": isa,
+            "settings": dict(settings or {}),
+            "isa_ext": [str(file) for file in isa_ext],
+            "memory": list(memory),
+            "devices": list(devices),
+            "host_dir": host_dir,
+            "memory_limit": memory_limit,
+        }
         self.program = program
         self.timing = load_core_timing(core, of_core)
         self.coprocessor: Coprocessor | None = registry.load(accel, of_accel)
         self.isa = bundled("rv32")
-        self.warnings: list[str] = list(program.notes)
+        self.selection: Selection = select(isa)
+        lacking = warning(missing(program.arch, program.flags, self.selection), self.selection)
+        self.warnings: list[str] = [*program.notes, *([lacking] if lacking else [])]
         self._extensions = self._load_extensions(isa_ext)
-        self._classes = [ccode.instruction_class(i) for i in self.isa.instructions] + [
-            c for _, _, c in self._extensions
-        ]
-        self._hart = Hart(self, self._kinds(), self._hart_timing())
-        self.csrs = CsrFile(self._hart, self.coprocessor.capability if self.coprocessor else None)
-        self._map(memory, memory_limit)
+        self.classes = [ccode.instruction_class(i) for i in self.isa.instructions] + [c for _, _, c in self._extensions]
+        alignment = 2 if self.selection.compressed else 4
+        self.hart = Hart(self, self._kinds(), self._hart_timing(), alignment)
+        self.console = Console(stdout, stderr, stdin)
+        self.files = HostFiles(host_dir)
+        self._map(memory, devices, memory_limit)
+        self.csrs = CsrFile(
+            self.hart,
+            self.selection.misa,
+            capability=self.coprocessor.capability if self.coprocessor else None,
+            lines=self._lines,
+            events=events.counters(self),
+            time=self._time(),
+            alignment=alignment,
+        )
         calls: dict[str, Callable[..., int | None]] = {"fence_i": lambda: None}
         if self.coprocessor is not None:
             calls["coprocessor_issue"] = self._issue
-        self._context = extension.Context(self._hart, self.csrs, [isa for _, isa, _ in self._extensions], calls)
+        self.context = extension.Context(self.hart, self.csrs, [isa for _, isa, _ in self._extensions], calls)
         for instruction, _, class_ in self._extensions:
             cost = self.timing.cycles[class_]
-            self._hart.add_custom(
+            self.hart.add_custom(
                 instruction.mask, instruction.match, instruction.size, extension.ends_block(instruction), cost
             )
-        self._stack(args)
-        self._hart.pc = program.entry
-        self._host = HostCalls(self._hart, self._heap, stdout, stderr, stdin)
-        self._stalls: dict[int, int] = defaultdict(int)
-        self._seconds = 0.0
-        self._ended = False
+        self.stalls: dict[int, int] = defaultdict(int)
+        self.breakpoints: set[int] = set()
+        self._watchpoints: list[tuple[int, int, int]] = []
+        self.hosts = {"ecall": self._host, "semihosting": self._semihosting, "htif": self._htif}
+        self._start()
+        self._origin = snapshot.state_of(self)
 
     @classmethod
     def from_elf(cls, program: str | os.PathLike[str] | Program, **options: Any) -> Machine:
@@ -170,7 +228,7 @@ class Machine:
 
     def _kinds(self) -> list[tuple[int, int, bool, bool, bool, bool, bool]]:
         kinds = []
-        for instruction, enabled in zip(self.isa.instructions, select(DEFAULT).enabled, strict=True):
+        for instruction, enabled in zip(self.isa.instructions, self.selection.enabled, strict=True):
             class_ = ccode.instruction_class(instruction)
             sizes = [
                 op.attr[1] for op in walk(instruction.body) if op.code in ("load", "store") and op.attr[0] == "MEM"
@@ -206,18 +264,25 @@ class Machine:
             "split_misaligned": t.misaligned == "split",
         }
 
-    def _map(self, options: Sequence[str], limit: int) -> None:
+    def _map(self, options: Sequence[str], devices: Sequence[str], limit: int) -> None:
+        """Lay out memory, then devices where it leaves room, then the intervals that accesses are counted by."""
         self.regions = memory.layout(self.program, [memory.parse_memory(o) for o in options], limit)
         home = next((r for r in self.regions if r.name == "ram"), self.regions[-1])
         self._stack_top, self._stack_room = home.end, home.size // 4
-        self._intervals = memory.intervals(self.regions, self.program, self._stack_top)
-        self._hart.map(
-            [(r.base, r.size, r.permissions) for r in self.regions],
-            [(i.low, i.last, i.region) for i in self._intervals],
+        self.devices: list[Device] = platform.devices(
+            self, self.console, [(r.base, r.end) for r in self.regions], devices
         )
-        for segment in self.program.segments:
-            if segment.data and not self._hart.poke(segment.address, segment.data):
-                raise ElfError(f"{self.program.path}: the segment at {segment.address:#010x} does not fit into memory")
+        registers = [memory.Region(d.name, d.base, d.size, memory.DEVICE_ACCESS) for d in self.devices]
+        self.address_map = sorted([*self.regions, *registers], key=lambda r: r.base)
+        self.intervals = memory.intervals(self.address_map, self.program, self._stack_top)
+        tohost, fromhost = (self.program.symbol(name) for name in ("tohost", "fromhost"))
+        hook = (tohost.address, tohost.address + 7) if tohost else None
+        if hook:
+            self.intervals = memory.cut(self.intervals, *hook, "tohost")
+        self.hart.map(
+            [(r.base, r.size, r.permissions) for r in self.address_map],
+            [(i.low, i.last, i.region, hook is not None and hook[0] <= i.low <= hook[1]) for i in self.intervals],
+        )
         end = max(
             (s.end for s in self.program.segments if s.writable),
             default=max((s.end for s in self.program.segments), default=home.base),
@@ -226,7 +291,41 @@ class Machine:
         region = next((r for r in self.regions if r.base <= end <= r.end), home)
         # The upper quarter of the RAM is left to the stack.
         top = region.end - self._stack_room if region.base <= self._stack_top - 1 < region.end else region.end
-        self._heap = (start, max(start, top))
+        heap = (start, max(start, top))
+        clock = Clock(lambda: self.cycles, self.timing.clock_mhz)
+        self._host = HostCalls(
+            self.hart,
+            heap,
+            console=self.console,
+            files=self.files,
+            clock=clock,
+        )
+        self._semihosting = Semihosting(
+            self.hart,
+            self.console,
+            self.files,
+            clock=clock,
+            command_line=[os.fsencode(a) for a in (self.program.name, *self.options["args"])],
+            heap=heap,
+            stack=(self._stack_top, self._stack_top - self._stack_room),
+        )
+        self._htif = Htif(tohost.address, fromhost.address if fromhost else None, self._host) if tohost else None
+
+    def _start(self) -> None:
+        """Stand before the first instruction."""
+        self._load()
+        self.hart.pc = self.program.entry
+        self._seconds = 0.0
+        self._stop = Stop("limit", self.program.entry)
+        self._coprocessor_fault: AccessFault | None = None
+        self._trapped_at = -1
+
+    def _load(self) -> None:
+        """Fill memory, and the stack pointer."""
+        for segment in self.program.segments:
+            if segment.data and not self.hart.poke(segment.address, segment.data):
+                raise ElfError(f"{self.program.path}: the segment at {segment.address:#010x} does not fit into memory")
+        self._stack(self.options["args"])
 
     def _stack(self, args: Sequence[str]) -> None:
         """Lay out argc, argv, envp and an empty auxiliary vector at the top of the RAM, as Linux does."""
@@ -238,12 +337,12 @@ class Machine:
         pointers = []
         for text in strings:
             pointers.append(at)
-            self._hart.poke(at, text)
+            self.hart.poke(at, text)
             at += len(text)
         words = [len(pointers), *pointers, 0, 0, 0, 0]
         top = (pointers[0] - 4 * len(words)) & ~15
-        self._hart.poke(top, b"".join(w.to_bytes(4, "little") for w in words))
-        self._hart.set_register(SP, top)
+        self.hart.poke(top, b"".join(w.to_bytes(4, "little") for w in words))
+        self.hart.set_register(SP, top)
 
     # ------------------------------------------------------------ services of the hart (called by _hart.pyx)
     def csr_read(self, number: int) -> int:
@@ -251,41 +350,102 @@ class Machine:
 
     def csr_write(self, number: int, value: int) -> None:
         self.csrs.write(number, value)
+        if number in INTERRUPT_CSRS:
+            self.hart.attention()
 
     def trap_return(self) -> int:
         return self.csrs.leave_trap()
 
+    def attend(self) -> int:
+        """Take an interrupt if one is due; the cycles until the next may be."""
+        cause = self.csrs.interrupt
+        if cause is not None:
+            self._enter_trap(1, cause, 0, self.hart.pc)
+        if not self.csrs.interrupts_enabled:
+            return NEVER
+        deadline = self._deadline()
+        return NEVER if deadline is None else deadline - self.hart.cycles
+
+    def _enter_trap(self, irq: int, cause: int, tval: int, pc: int) -> None:
+        self.hart.traps += 1
+        self.stalls[pc] += self.timing.trap_cycles
+        self.hart.pc = self.csrs.enter_trap(irq, cause, tval, pc)
+
+    def _deadline(self) -> int | None:
+        """The next cycle at which a device changes its interrupt by itself."""
+        return min((d for d in (device.deadline() for device in self.devices) if d is not None), default=None)
+
+    def _lines(self) -> int:
+        bits = 0
+        for device in self.devices:
+            bits |= device.pending()
+        return bits
+
+    def _time(self) -> Callable[[], int] | None:
+        """What the CSR time reads: the timer's mtime where there is one."""
+        clint = next((device for device in self.devices if isinstance(device, Clint)), None)
+        return (lambda: clint.mtime) if clint else None
+
+    def _device(self, address: int) -> Device:
+        return next(d for d in self.devices if d.base <= address < d.base + d.size)
+
+    def device_load(self, address: int, size: int) -> int:
+        device = self._device(address)
+        try:
+            return device.read(address - device.base, size) & 0xFFFF_FFFF
+        except DeviceFault:
+            raise GuestTrap(0, 5, address) from None
+
+    def device_store(self, address: int, size: int, value: int) -> None:
+        device = self._device(address)
+        try:
+            device.write(address - device.base, size, value & (1 << 8 * size) - 1)
+        except DeviceFault:
+            raise GuestTrap(0, 7, address) from None
+
+    def hooked_store(self, address: int) -> None:
+        assert self._htif is not None
+        self._htif.store(self.hart)
+
+    # The bus of a device (rvsim.machine.device.Bus).
+    @property
+    def cycles(self) -> int:
+        """Cycles so far; within an access to a device, those before that instruction."""
+        return int(self.hart.cycles)
+
+    def attention(self) -> None:
+        """An interrupt line or deadline has changed."""
+        self.hart.attention()
+
     def custom(self, index: int, word: int, pc: int) -> int | None:
-        return self._context.execute(self._extensions[index][0], word, pc)
+        return self.context.execute(self._extensions[index][0], word, pc)
 
     def _issue(self, function: int, rs1: int, rs2: int) -> int:
         assert self.coprocessor is not None
-        pc = self._context.pc
-        response = self.coprocessor.issue(function, rs1, rs2, self, self._hart.cycles, pc)
+        pc = self.context.pc
+        response = self.coprocessor.issue(function, rs1, rs2, self, self.hart.cycles, pc)
         if response.stall_cycles:
-            self._hart.stall_cycles += response.stall_cycles
-            self._stalls[pc] += response.stall_cycles
+            self.hart.stall_cycles += response.stall_cycles
+            self.stalls[pc] += response.stall_cycles
         if response.fault is not None:
             fault = response.fault
             self._coprocessor_fault = fault
             raise GuestTrap(0, 7 if fault.write else 5, fault.address & 0xFFFF_FFFF)
         return response.value
 
-    _coprocessor_fault: AccessFault | None = None
-
     # The memory port of a coprocessor (accel.protocol.MemoryPort).
     def view(self, address: int, size: int, write: bool) -> memoryview:
         """Guest memory that a coprocessor reads or writes; see `accel.protocol.MemoryPort`."""
         view = None
         if 0 <= address < 1 << 32 and 0 < size < 1 << 32:
-            view = self._hart.view(address, size, write)
+            view = self.hart.view(address, size, write)
         if view is None:
             raise PortFault(address, size, write)
         return memoryview(view)
 
     def count(self, address: int, kind: str, accesses: int, bytes_: int) -> None:
         """Add a coprocessor's traffic; see `accel.protocol.MemoryPort`."""
-        self._hart.count_access(address, kind == "store", accesses, bytes_)
+        self.hart.count_access(address, kind == "store", accesses, bytes_)
 
     # ------------------------------------------------------------ running
     def run(self, max_instructions: int | None = None) -> RunResult:
@@ -295,186 +455,220 @@ class Machine:
         -------
         RunResult
         """
-        if self._ended:
+        if self._stop.reason == "exit":
             raise UsageError(f"{self.program.path} has ended; make another Machine to run it again")
-        limit = NO_LIMIT if max_instructions is None else max_instructions
+        self.resume(max_instructions)
+        return self.result()
+
+    def result(self) -> RunResult:
+        """Everything counted so far."""
+        stop = self._stop
+        reason: Any = stop.reason if stop.reason not in ("step", "watchpoint") else "breakpoint"
+        return build_result(self, reason, stop.exit_code, stop.message, self._seconds)
+
+    def resume(self, limit: int | None = None, *, step: bool = False) -> Stop:
+        """Go on until something happens.
+
+        Parameters
+        ----------
+        limit : int, optional
+            Instructions that may retire.
+        step : bool
+            Stop behind one instruction, or at the handler of a trap that it raises.
+
+        Returns
+        -------
+        Stop
+        """
+        if self._stop.reason == "exit":
+            return self._stop
         started = time.perf_counter()
-        stop: StopReason = "limit"
-        exit_code, message = None, None
-        hart = self._hart
-        first, trapped_at = hart.instructions, -1
+        try:
+            self._stop = self._run(1 if step else NO_LIMIT if limit is None else limit, step)
+        except Exit as ending:
+            self._stop = Stop("exit", self.hart.pc, ending.code)
+        except KeyboardInterrupt:  # in a behaviour, an access or a call that Python serves
+            self._stop = self._interrupted()
+        finally:
+            self._seconds += time.perf_counter() - started
+        return self._stop
+
+    def _run(self, limit: int, step: bool) -> Stop:
+        hart = self.hart
+        first, resumed = hart.instructions, True
         while True:
-            try:
-                event = hart.run(limit - (hart.instructions - first))
-            except KeyboardInterrupt:  # in a behaviour, CSR access or command that Python serves
-                event = ("interrupted",)
+            event = hart.run(limit - (hart.instructions - first), resumed)
+            resumed = False
             if event[0] == "limit":
+                if step:
+                    return Stop("step", hart.pc)
                 where = self.program.where(hart.pc)
-                message = f"stopped at the limit of {limit} instructions, at {where}; raise --max-instructions to go on"
-                break
-            if event[0] == "interrupted":
-                stop, message = "interrupted", self._interrupted()
-                break
-            if event[0] == "wait":
-                # Nothing interrupts this hart yet (no timer, no devices): waiting would never end.
-                stop, message = (
-                    "trap",
-                    f"wfi at {self.program.where(hart.pc - 4)}: no interrupt source exists, the program would "
-                    f"wait forever",
+                return Stop(
+                    "limit",
+                    hart.pc,
+                    message=f"stopped at the limit of {limit} instructions, at {where}; raise --max-instructions to go "
+                    "on",
                 )
-                break
-            _, pc, irq, cause, tval = event
-            if cause == ECALL and not irq and self.csrs.mtvec == 0:
+            if event[0] == "interrupted":
+                return self._interrupted()
+            if event[0] == "breakpoint":
+                return Stop("breakpoint", hart.pc)
+            if event[0] == "watchpoint":
+                return Stop("watchpoint", hart.pc, address=event[1], access="w" if event[2] else "r")
+            if event[0] == "wait":
+                stop = self._wait()
+            else:
+                stop = self._trap(*event[1:])
+            if stop is not None or step:
+                return stop or Stop("step", hart.pc)
+
+    def _trap(self, pc: int, irq: int, cause: int, tval: int) -> Stop | None:
+        """Serve what the host serves, enter the guest's handler, or say why the run ends here."""
+        hart, csrs = self.hart, self.csrs
+        if cause == ECALL and not irq and csrs.mtvec == 0:
+            hart.complete()
+            self._host.serve()
+            return None
+        if cause == BREAKPOINT and not irq:
+            if self._semihosting.matches(hart.peek, pc):
                 hart.complete()
-                try:
-                    self._host.serve()
-                except Exit as ending:
-                    stop, exit_code, self._ended = "exit", ending.code, True
-                    break
-                except KeyboardInterrupt:  # while it waits for input
-                    stop, message = "interrupted", self._interrupted()
-                    break
-                continue
-            # A handler whose first instruction traps would come back to itself for ever.
-            stuck = hart.instructions == trapped_at
-            if self.csrs.mtvec & ~3 and not stuck:
-                trapped_at = hart.instructions
-                hart.traps += 1
-                self._stalls[pc] += self.timing.trap_cycles
-                self._coprocessor_fault = None
-                hart.pc = self.csrs.enter_trap(irq, cause, tval, pc)
-                continue
-            stop = _STOP_REASONS.get(cause, "trap")
-            message = self._fatal(pc, cause, tval)
-            if stuck:
-                message += "; this is the first instruction of the trap handler that mtvec names"
-            break
-        self._seconds += time.perf_counter() - started
-        return self._result(stop, exit_code, message)
+                self._semihosting.serve()
+                return None
+            tval = pc
+        # A handler whose first instruction traps would come back to itself for ever.
+        stuck = hart.instructions == self._trapped_at
+        if csrs.mtvec & ~3 and not stuck:
+            self._trapped_at = hart.instructions
+            self._coprocessor_fault = None
+            self._enter_trap(irq, cause, tval, pc)
+            return None
+        message = explain(self, pc, cause, tval, self._coprocessor_fault)
+        self._coprocessor_fault = None
+        if stuck:
+            message += "; this is the first instruction of the trap handler that mtvec names"
+        return Stop(_STOP_REASONS.get(cause, "trap"), pc, message=message)
 
-    def _interrupted(self) -> str:
-        hart = self._hart
-        return f"interrupted at {self.program.where(hart.pc)} after {hart.instructions} instructions"
-
-    def _fatal(self, pc: int, cause: int, tval: int) -> str:
-        """Say what ended the program: the pc, where that is in the source, the instruction, and what to try."""
-        what = names.EXCEPTIONS.get(cause, f"exception {cause}")
-        where = self.program.where(pc)
-        raw = self._hart.peek(pc, 4) or self._hart.peek(pc, 2)
-        word = int.from_bytes(raw, "little") if raw else 0
-        word = word if word & 3 == 3 else word & 0xFFFF
-        text = disassemble(self.isa, word, pc) if raw else "no memory"
-        own = next((i for i, _, _ in self._extensions if word & i.mask == i.match), None)
-        if own is not None:
-            text = own.mnemonic
-        if cause == ILLEGAL and own is not None:
-            return f"illegal instruction {text} at {where}: its behaviour ({own.where}) raises this"
-        if cause == ILLEGAL:
-            claimed = self.coprocessor.major_opcode if self.coprocessor else None
-            return f"illegal instruction {text} at {where}: {illegal_hint(word, claimed)}"
-        if cause in (5, 7) and self._coprocessor_fault is not None:
-            fault, self._coprocessor_fault = self._coprocessor_fault, None
-            action = "writes" if fault.write else "reads"
-            return (
-                f"{what}: the coprocessor's command at {self.program.where(fault.pc)} {action} {fault.size} bytes at "
-                f"{fault.address:#010x}, outside memory; reported by {text} at {where}; {memory_hint(self.regions)}"
-            )
-        if cause in (1, 5, 7):
-            return f"{what} at address {tval:#010x}: {text} at {where}; {memory_hint(self.regions)}"
-        if cause in (0, 4, 6):
-            return (
-                f"{what}: {text} at {where}, address {tval:#010x}; core {self.timing.name} traps it and the "
-                f"program has no trap handler (mtvec is {self.csrs.mtvec})"
-            )
-        if cause == BREAKPOINT:
-            return f"breakpoint ({text}) at {where}, and no debugger; an assertion or abort of the program?"
-        return f"{what} at {where} ({text}), and the program has no trap handler (mtvec is {self.csrs.mtvec})"
-
-    # ------------------------------------------------------------ results
-    def _result(self, stop: StopReason, exit_code: int | None, message: str | None) -> RunResult:
-        hart, fetch_and_access = self._hart, self._hart.traffic()
-        rows = hart.profile()
-        classes: dict[str, int] = defaultdict(int)
-        for _, number, _, executions, _ in rows:
-            if executions:
-                classes[self._classes[number]] += executions
-        cycles = hart.cycles
-        report = None
-        if self.coprocessor is not None:
-            report = msgspec.convert(
-                _known_fields(self.coprocessor.report(cycles), AcceleratorReport), AcceleratorReport
-            )
-        traffic, symbols = self._traffic(*fetch_and_access)
-        return RunResult(
-            program=self.program.path,
-            core=self.timing.name,
-            clock_mhz=self.timing.clock_mhz,
-            accel=self.coprocessor.name if self.coprocessor else "off",
-            exit_code=exit_code,
-            stop_reason=stop,
-            message=message,
-            instructions=hart.instructions,
-            cycles=cycles,
-            taken_branches=hart.taken_branches,
-            classes=dict(sorted(classes.items())),
-            traffic=traffic,
-            symbols=symbols,
-            functions=self._functions(rows),
-            accelerator=report,
-            host_seconds=self._seconds,
+    def _wait(self) -> Stop | None:
+        """Behind a wfi: let time pass up to the next interrupt that is enabled; None when the program goes on."""
+        pc = self.hart.pc - 4
+        if self._lines() & self.csrs.mie:
+            return None
+        deadline = self._deadline()
+        if deadline is not None and self.csrs.mie & TIMER:
+            idle = max(0, deadline - self.hart.cycles)
+            self.hart.stall_cycles += idle
+            self.stalls[pc] += idle
+            return None
+        return Stop(
+            "trap",
+            self.hart.pc,
+            message=f"wfi at {self.program.where(pc)}: no enabled interrupt can come (mie is {self.csrs.mie:#x}), the "
+            "program would wait forever",
         )
 
-    def _traffic(self, fetch: list, accesses: list) -> tuple[dict[str, Traffic], list[SymbolTraffic]]:
-        loads = [[0, 0] for _ in self.regions]
-        stores = [[0, 0] for _ in self.regions]
-        symbols = []
-        for interval, (load_count, load_bytes, store_count, store_bytes) in zip(self._intervals, accesses, strict=True):
-            if not load_count and not store_count:
-                continue
-            for sums, values in ((loads, (load_count, load_bytes)), (stores, (store_count, store_bytes))):
-                sums[interval.region][0] += values[0]
-                sums[interval.region][1] += values[1]
-            symbols.append(
-                SymbolTraffic(
-                    name=interval.name,
-                    region=self.regions[interval.region].name,
-                    address=interval.low,
-                    size=interval.last - interval.low + 1,
-                    load=Count(count=load_count, bytes=load_bytes),
-                    store=Count(count=store_count, bytes=store_bytes),
-                )
-            )
-        traffic = {
-            region.name: Traffic(
-                fetch=Count(count=fetch[n][0], bytes=fetch[n][1]),
-                load=Count(count=loads[n][0], bytes=loads[n][1]),
-                store=Count(count=stores[n][0], bytes=stores[n][1]),
-            )
-            for n, region in enumerate(self.regions)
-        }
-        symbols.sort(key=lambda s: -(s.load.bytes + s.store.bytes))
-        return traffic, symbols
+    def _interrupted(self) -> Stop:
+        where = self.program.where(self.hart.pc)
+        return Stop(
+            "interrupted", self.hart.pc, message=f"interrupted at {where} after {self.instructions} instructions"
+        )
 
-    def _functions(self, rows: list) -> list[FunctionProfile]:
-        functions = self.program.functions
-        starts = [f.address for f in functions]
-        totals: dict[int, list[int]] = defaultdict(lambda: [0, 0])
-        stalls = [(pc, 0, cycles) for pc, cycles in self._stalls.items() if cycles]
-        for pc, executions, cycles in [(pc, n, cycles) for pc, _, _, n, cycles in rows] + stalls:
-            n = bisect_right(starts, pc) - 1
-            if n >= 0 and pc >= functions[n].end:
-                n = -1
-            totals[n][0] += executions
-            totals[n][1] += cycles
-        profiles = [
-            FunctionProfile(
-                name=functions[n].name, address=functions[n].address, size=functions[n].size, instructions=i, cycles=c
-            )
-            if n >= 0
-            else FunctionProfile(name="(no function)", address=0, size=0, instructions=i, cycles=c)
-            for n, (i, c) in totals.items()
-        ]
-        return sorted(profiles, key=lambda p: -p.cycles)
+    # ------------------------------------------------------------ debugging
+    @property
+    def instructions(self) -> int:
+        """Instructions retired so far."""
+        return int(self.hart.instructions)
+
+    def add_breakpoint(self, address: int) -> None:
+        """Stop before the instruction at an address."""
+        self.breakpoints.add(address & 0xFFFF_FFFF)
+        self.hart.debug(self.breakpoints, self._watchpoints)
+
+    def remove_breakpoint(self, address: int) -> None:
+        """Take a breakpoint back; nothing happens where there is none."""
+        self.breakpoints.discard(address & 0xFFFF_FFFF)
+        self.hart.debug(self.breakpoints, self._watchpoints)
+
+    def add_watchpoint(self, address: int, size: int, access: str) -> None:
+        """Stop behind an access to any of `size` bytes; `access` is ``r``, ``w`` or ``rw``."""
+        self._watchpoints.append((address, min(address + size - 1, 0xFFFF_FFFF), WATCH_KINDS[access]))
+        self.hart.debug(self.breakpoints, self._watchpoints)
+
+    def remove_watchpoint(self, address: int, size: int, access: str) -> None:
+        """Take a watchpoint back; nothing happens where there is none."""
+        watch = (address, min(address + size - 1, 0xFFFF_FFFF), WATCH_KINDS[access])
+        if watch in self._watchpoints:
+            self._watchpoints.remove(watch)
+            self.hart.debug(self.breakpoints, self._watchpoints)
+
+    def write_register(self, number: int, value: int) -> None:
+        """Set x`number`; x0 stays 0."""
+        self.hart.set_register(number, value & 0xFFFF_FFFF)
+
+    def checkpoint(self, before: Checkpoint | None = None) -> Checkpoint:
+        """The machine's whole state, in memory; pages that are as in `before` are shared with it."""
+        return snapshot.take(self, before)
+
+    def rollback(self, checkpoint: Checkpoint) -> None:
+        """Go back (or forward) to a checkpoint of this machine."""
+        snapshot.put(self, checkpoint)
+
+    def reset(self) -> None:
+        """Return to the state before the first instruction; counters are 0 again."""
+        self.hart.set_pages({})
+        self._load()
+        snapshot.restore_state(self, self._origin)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a snapshot from which `Machine.load` goes on; see docs/machine.md.
+
+        Raises
+        ------
+        OutputError
+        """
+        snapshot.save(self, os.fspath(path))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], **options: Any) -> Machine:
+        """A machine as it was saved; `options` may replace stdout, stderr, stdin and host_dir.
+
+        Raises
+        ------
+        InputFileError
+            The file is damaged, or of another version.
+        """
+        return snapshot.load(cls, os.fspath(path), options)
+
+    def progress(self) -> dict[str, Any]:
+        """What a snapshot keeps of the run itself."""
+        fault = self._coprocessor_fault
+        return {
+            "stop": list(self._stop),
+            "trapped_at": self._trapped_at,
+            "coprocessor_fault": [fault.pc, fault.address, fault.size, fault.write] if fault else None,
+            "stalls": sorted(self.stalls.items()),
+        }
+
+    def continue_from(self, progress: dict[str, Any]) -> None:
+        """Take back what `progress` gave."""
+        fault = progress["coprocessor_fault"]
+        self._stop = Stop(*progress["stop"])
+        self._trapped_at = int(progress["trapped_at"])
+        self._coprocessor_fault = AccessFault(*fault) if fault else None
+        self.stalls.clear()
+        self.stalls.update({int(pc): int(cycles) for pc, cycles in progress["stalls"]})
+        self.hart.attention()
+
+    def added_instruction(self, word: int) -> Instruction | None:
+        """The instruction added at run time that a word encodes."""
+        return next((i for i, _, _ in self._extensions if word & i.mask == i.match), None)
+
+    def instruction_counts(self) -> dict[int, tuple[int, int]]:
+        """Executions and cycles of each instruction that was executed, by address."""
+        counts: dict[int, tuple[int, int]] = {}
+        for pc, _, _, executions, cycles in self.hart.profile():
+            before = counts.get(pc, (0, 0))
+            counts[pc] = before[0] + executions, before[1] + cycles
+        return counts
 
     # ------------------------------------------------------------ memory and tensors for the user
     def read_memory(self, address: int, size: int) -> bytes:
@@ -485,40 +679,29 @@ class Machine:
         UsageError
             When the range leaves memory.
         """
-        data = self._hart.peek(address & 0xFFFF_FFFF, size) if 0 <= address < 1 << 32 else None
+        data = self.hart.peek(address & 0xFFFF_FFFF, size) if 0 <= address < 1 << 32 else None
         if data is None:
             raise UsageError(f"{size} bytes at {address:#010x} are outside memory; {memory_hint(self.regions)}")
         return data
 
     def write_memory(self, address: int, data: bytes) -> None:
         """Write guest memory, not counted as traffic; see `read_memory`."""
-        if not 0 <= address < 1 << 32 or not self._hart.poke(address, bytes(data)):
+        if not 0 <= address < 1 << 32 or not self.hart.poke(address, bytes(data)):
             raise UsageError(f"{len(data)} bytes at {address:#010x} are outside memory; {memory_hint(self.regions)}")
 
     @property
     def registers(self) -> tuple[int, ...]:
         """x0 to x31, unsigned."""
-        return tuple(self._hart.register(n) for n in range(32))
+        return tuple(self.hart.register(n) for n in range(32))
 
     @property
     def pc(self) -> int:
         """Address of the next instruction."""
-        return self._hart.pc
+        return int(self.hart.pc)
 
-    def _tensor(self, which: str) -> tuple[Tensor, int]:
-        tensor = getattr(self.program.io, which) if self.program.io else None
-        if tensor is None:
-            raise UsageError(
-                f"{self.program.path}: expected a section .rvsim.io that names the {which} tensor; found none "
-                f"(rvsim compile makes one)"
-            )
-        symbol = self.program.symbol(tensor.symbol)
-        if symbol is None:
-            raise ElfError(
-                f"{self.program.path}: .rvsim.io names the {which} {tensor.symbol}, the program has no such "
-                f"symbol (was it stripped?)"
-            )
-        return tensor, symbol.address
+    @pc.setter
+    def pc(self, value: int) -> None:
+        self.hart.pc = value & 0xFFFF_FFFE
 
     def write_input(self, array: np.ndarray) -> None:
         """Write the program's input tensor before the run.
@@ -533,53 +716,18 @@ class Machine:
         InputFileError
             When dtype or shape differ.
         """
-        import numpy as np
-
-        tensor, address = self._tensor("input")
-        array = np.asarray(array)
-        if array.dtype != np.dtype(tensor.dtype) or _squeezed(array.shape) != _squeezed(tensor.shape):
-            raise InputFileError(
-                f"input of {self.program.path}: expected {tensor.dtype} of shape {tuple(tensor.shape)}, "
-                f"found {array.dtype} of shape {array.shape}"
-            )
-        self.write_memory(
-            address, np.ascontiguousarray(array).astype(np.dtype(tensor.dtype).newbyteorder("<")).tobytes()
-        )
+        tensors.write_input(self, array)
 
     def read_output(self) -> np.ndarray:
         """The program's output tensor, of the dtype and shape that the program states."""
-        import numpy as np
-
-        tensor, address = self._tensor("output")
-        dtype = np.dtype(tensor.dtype).newbyteorder("<")
-        count = 1
-        for size in tensor.shape:
-            count *= size
-        return (
-            np.frombuffer(self.read_memory(address, count * dtype.itemsize), dtype)
-            .reshape(tensor.shape)
-            .astype(tensor.dtype)
-        )
+        return tensors.read_output(self)
 
     def __repr__(self) -> str:
         accel = self.coprocessor.name if self.coprocessor else "off"
         return (
             f"<Machine {self.program.name}, core {self.timing.name}, accel {accel}, pc {self.pc:#010x}, "
-            f"{self._hart.instructions} instructions retired>"
+            f"{self.hart.instructions} instructions retired>"
         )
-
-
-def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:
-    """The shape without its leading axes of length 1."""
-    sizes = list(shape)
-    while sizes and sizes[0] == 1:
-        sizes.pop(0)
-    return tuple(sizes)
-
-
-def _known_fields(report: dict[str, Any], type_: type) -> dict[str, Any]:
-    names_ = {f.name for f in msgspec.structs.fields(type_)}
-    return {key: value for key, value in report.items() if key in names_}
 
 
 def _split_settings(settings: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:

@@ -18,6 +18,8 @@ HEAP_SIZE = 1 << 20
 # All guest memory together; a guest cannot make the host allocate more.
 DEFAULT_LIMIT = 1 << 30
 READ, WRITE, EXECUTE = 4, 2, 1
+# A device's registers: no memory behind them (_hart.pyx).
+DEVICE_ACCESS = 8 | READ | WRITE
 
 
 class Region(NamedTuple):
@@ -152,6 +154,9 @@ def intervals(regions: Sequence[Region], program: Program, stack: int) -> list[I
     objects = list(_disjoint(o for o in program.objects if o.size))
     result: list[Interval] = []
     for number, region in enumerate(regions):
+        if region.permissions == DEVICE_ACCESS:
+            result.append(Interval(region.name, region.base, region.end - 1, number))
+            continue
         cuts = [
             (o.address, o.address + o.size, o.name)
             for o in objects
@@ -172,6 +177,21 @@ def intervals(regions: Sequence[Region], program: Program, stack: int) -> list[I
             if end > low:
                 result.append(Interval(name, low, end - 1, number))
             at = max(at, end)
+    return result
+
+
+def cut(intervals: Sequence[Interval], low: int, last: int, name: str) -> list[Interval]:
+    """The intervals with the bytes from `low` to `last` as intervals of their own."""
+    result: list[Interval] = []
+    for item in intervals:
+        if item.last < low or last < item.low:
+            result.append(item)
+            continue
+        if item.low < low:
+            result.append(item._replace(last=low - 1))
+        result.append(Interval(name, max(low, item.low), min(last, item.last), item.region))
+        if last < item.last:
+            result.append(item._replace(low=last + 1))
     return result
 
 

@@ -300,9 +300,9 @@ def test_results_written_by_the_coprocessor_are_seen_as_code() -> None:
     # A nop that has run before lies where the output goes: bytes 0, 32, 64, 96, of which 0x2000 is c.fld.
     m = conv_machine(AT, start(A0, A1), wait(A2), jal(ZERO, DATA + 0x300 - BASE - 12))
     m.write_memory(DATA + 0x300, NOP.to_bytes(4, "little"))
-    m._hart.pc = DATA + 0x300
+    m.hart.pc = DATA + 0x300
     m.run(1)
-    m._hart.pc = BASE
+    m.hart.pc = BASE
     result = m.run()
     assert result.stop_reason == "illegal-instruction"
     assert m.pc == DATA + 0x300

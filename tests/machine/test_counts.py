@@ -336,7 +336,7 @@ def test_memory_stays_bounded_when_code_is_rewritten_for_long() -> None:
     # A block that stayed would take some 500 bytes, 25 MB in all.
     assert resident() - before < 4 << 20
     assert result.instructions == 5 + 6 * 60_000 + 2
-    assert len(m._hart.profile()) <= 16
+    assert len(m.hart.profile()) <= 16
     add_up(result)
 
 

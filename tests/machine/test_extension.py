@@ -207,10 +207,10 @@ def test_a_custom_store_into_code(describe: Any) -> None:
     words = [*li(A0, addi(A0, ZERO, 5)), auipc(A1, 0), addi(A1, A1, 12), TEST, addi(A0, ZERO, 1), bne(T0, ZERO, 12),
              addi(T0, ZERO, 1), jal(ZERO, -28 + 4), EXIT]  # fmt: skip
     m = machine(*words, isa_ext=files)
-    m._hart.pc = BASE + 20
+    m.hart.pc = BASE + 20
     m.run(2)
     assert m.registers[A0] == 1
-    m._hart.pc = BASE
+    m.hart.pc = BASE
     m.run(6)
     assert m.registers[A0] == 5
 

@@ -100,7 +100,7 @@ BODY = BASE + 24
 def test_a_trap_saves_its_state(body: list[int], cause: int, at: int, value: int, vectored: bool) -> None:
     start = csrrwi(ZERO, MSTATUS, MIE)
     m = machine(PROLOGUE, csrrs(ZERO, MTVEC, A1), start, body)
-    m._hart.set_register(A1, int(vectored))  # exceptions go to the base in both modes
+    m.hart.set_register(A1, int(vectored))  # exceptions go to the base in both modes
     m.run(6)
     assert m.csrs.mtvec == HANDLER | vectored
     before = len(body) - 1 if cause != 1 else len(body)
@@ -248,7 +248,8 @@ OTHERS = {
                f"breakpoint (ebreak) {AT_MAIN}, and no debugger; an assertion or abort of the program?"),
     "c.ebreak": ([C_EBREAK], "breakpoint", 133, 0,
                  f"breakpoint (c.ebreak) {AT_MAIN}, and no debugger; an assertion or abort of the program?"),
-    "wfi": ([WFI], "trap", 134, 1, f"wfi {AT_MAIN}: no interrupt source exists, the program would wait forever"),
+    "wfi": ([WFI], "trap", 134, 1,
+            f"wfi {AT_MAIN}: no enabled interrupt can come (mie is 0x0), the program would wait forever"),
     # mtvec is not 0, so the call is the guest's, but names no handler
     "ecall": ([csrrwi(ZERO, MTVEC, 1), ECALL], "trap", 134, 1,
               "environment call from M-mode at 0x80000004 in main+0x4 (ecall), and the program has no trap handler "

@@ -1,0 +1,127 @@
+"""From counts to a `RunResult`: by class, by region and symbol, by function."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rvsim.machine.result import (
+    AcceleratorReport,
+    Count,
+    FunctionProfile,
+    RunResult,
+    StopReason,
+    SymbolTraffic,
+    Traffic,
+)
+
+if TYPE_CHECKING:
+    from rvsim.machine.machine import Machine
+
+
+def build_result(
+    machine: Machine, stop: StopReason, exit_code: int | None, message: str | None, seconds: float
+) -> RunResult:
+    """Everything counted up to here, as a `RunResult`.
+
+    Parameters
+    ----------
+    stop, exit_code, message
+        How the run ended.
+    seconds : float
+        Host time spent running.
+    """
+    hart, program, coprocessor = machine.hart, machine.program, machine.coprocessor
+    fetch_and_access = hart.traffic()
+    rows = hart.profile()
+    classes: dict[str, int] = defaultdict(int)
+    for _, number, _, executions, _ in rows:
+        if executions:
+            classes[machine.classes[number]] += executions
+    cycles = hart.cycles
+    report = None
+    if coprocessor is not None:
+        report = msgspec.convert(_known_fields(coprocessor.report(cycles), AcceleratorReport), AcceleratorReport)
+    traffic, symbols = _traffic(machine, *fetch_and_access)
+    return RunResult(
+        program=program.path,
+        core=machine.timing.name,
+        clock_mhz=machine.timing.clock_mhz,
+        accel=coprocessor.name if coprocessor else "off",
+        exit_code=exit_code,
+        stop_reason=stop,
+        message=message,
+        instructions=hart.instructions,
+        cycles=cycles,
+        taken_branches=hart.taken_branches,
+        classes=dict(sorted(classes.items())),
+        traffic=traffic,
+        symbols=symbols,
+        functions=_functions(machine, rows),
+        accelerator=report,
+        host_seconds=seconds,
+    )
+
+
+def _traffic(machine: Machine, fetch: list, accesses: list) -> tuple[dict[str, Traffic], list[SymbolTraffic]]:
+    loads = [[0, 0] for _ in machine.address_map]
+    stores = [[0, 0] for _ in machine.address_map]
+    symbols = []
+    for interval, (load_count, load_bytes, store_count, store_bytes) in zip(machine.intervals, accesses, strict=True):
+        if not load_count and not store_count:
+            continue
+        for sums, values in ((loads, (load_count, load_bytes)), (stores, (store_count, store_bytes))):
+            sums[interval.region][0] += values[0]
+            sums[interval.region][1] += values[1]
+        symbols.append(
+            SymbolTraffic(
+                name=interval.name,
+                region=machine.address_map[interval.region].name,
+                address=interval.low,
+                size=interval.last - interval.low + 1,
+                load=Count(count=load_count, bytes=load_bytes),
+                store=Count(count=store_count, bytes=store_bytes),
+            )
+        )
+    traffic = {
+        region.name: Traffic(
+            fetch=Count(count=fetch[n][0], bytes=fetch[n][1]),
+            load=Count(count=loads[n][0], bytes=loads[n][1]),
+            store=Count(count=stores[n][0], bytes=stores[n][1]),
+        )
+        for n, region in enumerate(machine.address_map)
+        # A device that the program does not use is nothing to report.
+        if region in machine.regions or loads[n][0] or stores[n][0]
+    }
+    symbols.sort(key=lambda s: -(s.load.bytes + s.store.bytes))
+    return traffic, symbols
+
+
+def _functions(machine: Machine, rows: list) -> list[FunctionProfile]:
+    functions = machine.program.functions
+    starts = [f.address for f in functions]
+    totals: dict[int, list[int]] = defaultdict(lambda: [0, 0])
+    stalls = [(pc, 0, cycles) for pc, cycles in machine.stalls.items() if cycles]
+    for pc, executions, cycles in [(pc, n, cycles) for pc, _, _, n, cycles in rows] + stalls:
+        n = bisect_right(starts, pc) - 1
+        if n >= 0 and pc >= functions[n].end:
+            n = -1
+        totals[n][0] += executions
+        totals[n][1] += cycles
+    profiles = [
+        FunctionProfile(
+            name=functions[n].name, address=functions[n].address, size=functions[n].size, instructions=i, cycles=c
+        )
+        if n >= 0
+        else FunctionProfile(name="(no function)", address=0, size=0, instructions=i, cycles=c)
+        for n, (i, c) in totals.items()
+    ]
+    return sorted(profiles, key=lambda p: -p.cycles)
+
+
+def _known_fields(report: dict[str, Any], type_: type) -> dict[str, Any]:
+    names_ = {f.name for f in msgspec.structs.fields(type_)}
+    return {key: value for key, value in report.items() if key in names_}
