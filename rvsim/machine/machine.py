@@ -1,4 +1,4 @@
-"""A simulated microcontroller: one hart, memory, devices, perhaps a coprocessor; load a program, run, read the result."""
+"""A simulated microcontroller: one hart, memory, devices, perhaps a coprocessor; load, run, read the result."""
 
 from __future__ import annotations
 
