@@ -6,8 +6,12 @@ import argparse
 import difflib
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rvsim.errors import InputFileError, UsageError
+
+if TYPE_CHECKING:
+    from rvsim.isa.ir import Instruction, Op
 
 HELP = "check CoreDSL descriptions, list and show instructions"
 
@@ -40,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("mnemonic", metavar="MNEMONIC", help="such as addi or c.addi")
     for parser_ in (listing, show):
         parser_.add_argument(
+            "--isa",
+            metavar="NAME",
+            help="only what a hart of this instruction set has, such as rv32imac_zba (default: all)",
+        )
+        parser_.add_argument(
             "--isa-ext", action="append", default=[], metavar="FILE", help="a CoreDSL file whose instructions are added"
         )
 
@@ -69,19 +78,25 @@ def _check(args: argparse.Namespace) -> int:
     return status
 
 
-def _isas(args: argparse.Namespace) -> list:
+def _instructions(args: argparse.Namespace) -> list[Instruction]:
+    """The bundled instructions that were asked for, the coprocessor's, and those of added files."""
     from rvsim.isa.bundle import bundled
 
-    isas = [bundled("rv32"), bundled("conv")]
+    instructions = bundled("rv32").instructions
+    if args.isa is not None:
+        from rvsim.isa.select import select
+
+        instructions = [i for i, on in zip(instructions, select(args.isa).enabled, strict=True) if on]
+    isas = [bundled("conv")]
     if args.isa_ext:
         from rvsim.isa.model import load_extension
 
         isas += [load_extension(Path(file)) for file in args.isa_ext]
-    return isas
+    return [*instructions, *(i for isa in isas for i in isa.instructions)]
 
 
 def _list(args: argparse.Namespace) -> int:
-    rows = [(i.set, i.mnemonic, encoding_text(i), i.operands) for isa in _isas(args) for i in isa.instructions]
+    rows = [(i.set, i.mnemonic + i.suffix, encoding_text(i), i.operands) for i in _instructions(args)]
     rows.sort(key=lambda row: (row[0], row[1]))
     widths = [max(len(row[n]) for row in rows) for n in range(3)]
     for row in rows:
@@ -90,22 +105,29 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    instructions = [i for isa in _isas(args) for i in isa.instructions]
+    from rvsim.isa.bundle import bundled
+    from rvsim.isa.ccode import instruction_class
+    from rvsim.isa.select import needs
+
+    instructions = _instructions(args)
     wanted = args.mnemonic.lower()
     found = [i for i in instructions if i.mnemonic == wanted or i.name.lower() == wanted]
     if not found:
+        if args.isa and (others := [i for i in bundled("rv32").instructions if wanted in (i.mnemonic, i.name.lower())]):
+            raise UsageError(f"{args.isa} has no {wanted}: it comes with {' and '.join(sorted(needs(others[0])))}")
         near = difflib.get_close_matches(wanted, [i.mnemonic for i in instructions], 3)
         raise UsageError(
-            f"no instruction {args.mnemonic!r} in RV32IMC"
+            f"no instruction {args.mnemonic!r}"
+            + (f" in {args.isa}" if args.isa else "")
             + (f"; did you mean {' or '.join(near)}?" if near else "; see rvsim isa list")
         )
-    from rvsim.isa.ccode import instruction_class
-
     for number, instruction in enumerate(found):
         if number:
             print()
-        print(f"{instruction.mnemonic} {instruction.operands}".rstrip())
+        print(f"{instruction.mnemonic}{instruction.suffix} {instruction.operands}".rstrip())
         print(f"  set        {instruction.set} ({instruction.where})")
+        if needed := needs(instruction):
+            print(f"  extension  {' and '.join(sorted(needed))}")
         print(f"  encoding   {encoding_text(instruction)}")
         digits = 2 + 2 * instruction.size
         print(f"  mask       {instruction.mask:#0{digits}x}, match {instruction.match:#0{digits}x}")
@@ -128,7 +150,7 @@ def _show(args: argparse.Namespace) -> int:
     return 0
 
 
-def encoding_text(instruction) -> str:  # type: ignore[no-untyped-def]
+def encoding_text(instruction: Instruction) -> str:
     """The encoding as fixed bits and field letters: ``0000000 rs2 rs1 000 rd 0110011``."""
     owner = [""] * (8 * instruction.size)
     for field in instruction.fields:
@@ -148,7 +170,7 @@ def encoding_text(instruction) -> str:  # type: ignore[no-untyped-def]
     return " ".join(parts)
 
 
-def op_lines(ops: list, depth: int = 0) -> list[str]:
+def op_lines(ops: list[Op], depth: int = 0) -> list[str]:
     """Micro-ops as text, one a line, nested blocks indented."""
     lines = []
     for op in ops:

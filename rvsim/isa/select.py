@@ -9,10 +9,14 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from rvsim.errors import UsageError
+
+if TYPE_CHECKING:
+    from rvsim.isa.ir import Instruction
 
 DEFAULT = "rv32imc"
 # What a selection can name, in canonical order.
@@ -111,12 +115,14 @@ class Selection(msgspec.Struct, frozen=True):
 def _enabled(extensions: frozenset[str]) -> tuple[bool, ...]:
     from rvsim.isa.bundle import bundled
 
-    return tuple(needs(i.set, i.name) <= extensions for i in bundled("rv32").instructions)
+    return tuple(needs(i) <= extensions for i in bundled("rv32").instructions)
 
 
-def needs(set_: str, instruction: str) -> frozenset[str]:
-    """Extensions that must be chosen, all of them, for an instruction of the bundled descriptions."""
-    return _OF_INSTRUCTION.get(instruction) or frozenset({_OF_SET[set_]})
+def needs(instruction: Instruction) -> frozenset[str]:
+    """Extensions that a hart with this bundled instruction has, all of them; none for an instruction that was added."""
+    if instruction.set not in _OF_SET:
+        return frozenset()
+    return _OF_INSTRUCTION.get(instruction.name) or frozenset({_OF_SET[instruction.set]})
 
 
 def _closure(names: Iterable[str]) -> frozenset[str]:
