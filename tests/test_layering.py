@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "rvsim.isa": set(),
     "kernels": set(),
     "rvsim.bench": set(),
+    "rvsim.asm": {"rvsim.isa"},
     "accel": {"rvsim.isa"},
     "rvsim.timing": {"accel", "rvsim.isa"},
     "rvsim.machine": {"rvsim.timing", "accel", "rvsim.isa"},

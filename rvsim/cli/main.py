@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from rvsim.errors import OutputError, RvsimError, UsageError
 
-COMMANDS = ("run", "compare", "disasm", "isa", "compile", "bench", "examples")
+COMMANDS = ("run", "compare", "asm", "disasm", "isa", "compile", "bench", "examples")
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 BROKEN_PIPE = 128 + 13  # what a shell reports for a program that SIGPIPE ended
 
