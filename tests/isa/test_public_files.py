@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,7 +34,11 @@ CORE = """
 import "RVI.core_desc"
 import "RVM.core_desc"
 import "RVC.core_desc"
-Core Public provides RVI, Zicsr, Zifencei, RVM, RVC { architectural_state { XLEN = 32; } }
+import "Zb.core_desc"
+import "Zc.core_desc"
+Core Public provides RVI, Zicsr, Zifencei, RVM, RVC, Zba, Zbb_common, Zbb, Zbs, Zcb {
+    architectural_state { XLEN = 32; }
+}
 """
 
 
@@ -74,7 +79,9 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Isa:
     return model.load_core(path, "Public", [public_file("RVI.core_desc").parent])
 
 
-OURS = bundled("rv32")
+# Atomics are left out: theirs keep reservations in an address space.
+ALL = bundled("rv32")
+OURS = msgspec.structs.replace(ALL, instructions=[i for i in ALL.instructions if i.set != "RVA"])
 PC = 0x8000_0100
 
 
@@ -113,6 +120,9 @@ def test_every_instruction_does_what_the_public_description_says(data: st.DataOb
         case "csrrwi":  # theirs reads the CSR even when rd is x0, which the manual forbids
             if not word >> 7 & 31:
                 theirs["accesses"] = [a for a in theirs["accesses"] if a[0] == "store"]  # type: ignore[attr-defined]
+        case "c.lbu" | "c.lh" | "c.lhu":  # theirs does not write x8, whose number in three bits is 0
+            if not word >> 2 & 7:
+                return
         case "c.slli":  # by 0: theirs is illegal, in the manual a HINT
             if not word >> 2 & 31:
                 return
