@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "accel": {"rvsim.isa"},
     "rvsim.timing": {"accel", "rvsim.isa"},
     "rvsim.machine": {"rvsim.timing", "accel", "rvsim.isa"},
+    "rvsim.debug": {"rvsim.machine", "rvsim.timing", "accel", "rvsim.isa"},
     "rvsim.nn": {"rvsim.machine", "rvsim.timing", "accel", "rvsim.isa", "kernels"},
     "rvsim.profile": {"rvsim.nn", "rvsim.machine", "rvsim.timing", "accel", "rvsim.isa", "kernels"},
     # The command line, and the front doors `import rvsim` and `python -m rvsim`.
