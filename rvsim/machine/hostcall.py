@@ -442,17 +442,20 @@ class HostCalls:
         return 0
 
     # ------------------------------------------------------------ time and the process
-    def _clock(self, number: int, layout: str, address: int) -> int:
+    def _time_of(self, number: int) -> tuple[int, int]:
+        """Seconds and nanoseconds of any of Linux's clocks."""
         if number >= CLOCKS:
             raise HostError("EINVAL")
-        self.memory.store(address, struct.pack(layout, *divmod(self.clock.nanoseconds, NANOSECONDS)))
-        return 0
+        return divmod(self.clock.nanoseconds, NANOSECONDS)
 
     def _clock_gettime32(self, number: int, address: int) -> int:
-        return self._clock(number, "<II", address)
+        seconds, nanoseconds = self._time_of(number)
+        self.memory.store(address, struct.pack("<II", seconds & WORD, nanoseconds))
+        return 0
 
     def _clock_gettime64(self, number: int, address: int) -> int:
-        return self._clock(number, "<qq", address)
+        self.memory.store(address, struct.pack("<qq", *self._time_of(number)))
+        return 0
 
     def _gettimeofday(self, address: int) -> int:
         # newlib's struct timeval: a 64-bit time_t, then a long, padded.

@@ -2,7 +2,8 @@
 
 A command is 64 bits: device (63:56), command (55:48), payload (47:0); see riscv-isa-sim, fesvr/device.h, syscall.cc.
 Spike looks at `tohost` now and then; here every store counts, with one rule for the two words of a 32-bit hart: where
-the next instruction stores to `tohost` too, the command is not complete.
+the straight line of instructions behind a store has another store to `tohost`, the command is not complete. A program
+waits for `tohost` to be 0 before its next command, as it must under Spike.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from rvsim.machine.console import STDOUT
 from rvsim.machine.hostcall import WORD, Exit, HostCalls
 
 SYSCALL, CONSOLE = 0, 1
+# Instructions that are looked through for the store of the other word.
+AHEAD = 32
 GETCHAR, PUTCHAR = 0, 1
 # fesvr's calls have a path's length behind its address, and one word for a 64-bit value: the arguments to keep.
 KEPT = {
@@ -101,10 +104,24 @@ class Htif:
         hart.poke(block, (result & (1 << 64) - 1).to_bytes(8, "little"))
 
     def _other_word_follows(self, hart: HtifPort) -> bool:
-        """Whether the next instruction stores to `tohost` too."""
-        raw = hart.peek(hart.pc, 4) or hart.peek(hart.pc, 2) or b""
-        address = _store_address(hart, int.from_bytes(raw, "little"))
-        return address is not None and self.tohost <= address < self.tohost + 8
+        """Whether the instructions from the pc to the next jump store to `tohost` too.
+
+        A store counts where its base register is not written in between: compilers use one for both words.
+        """
+        pc, written = hart.pc, set()
+        for _ in range(AHEAD):
+            word = int.from_bytes(hart.peek(pc, 4) or hart.peek(pc, 2) or b"", "little")
+            size = 4 if word & 3 == 3 else 2
+            word &= (1 << 8 * size) - 1
+            if _jumps(word):
+                return False
+            found = _store_address(hart, word)
+            if found is None:
+                written.add(_destination(word))
+            elif found[0] not in written and self.tohost <= found[1] < self.tohost + 8:
+                return True
+            pc += size
+        return False
 
 
 def _exit_code(value: int) -> int:
@@ -112,12 +129,28 @@ def _exit_code(value: int) -> int:
     return value & 0xFF or int(value != 0)
 
 
-def _store_address(hart: HtifPort, word: int) -> int | None:
-    """Address of an `sw` or `c.sw`; None for another instruction."""
+def _jumps(word: int) -> bool:
+    """Whether an instruction may go elsewhere: branches, jumps, SYSTEM, and 0, which no instruction is."""
+    if word & 3 == 3:
+        return word & 0x7F in (0x63, 0x67, 0x6F, 0x73)
+    kind = word & 3, word >> 13
+    # c.jal, c.j, c.beqz, c.bnez; c.jr, c.jalr and c.ebreak have no rs2, where c.mv and c.add have one.
+    return not word or kind in ((1, 1), (1, 5), (1, 6), (1, 7)) or (kind == (2, 4) and not word & 0x7C)
+
+
+def _destination(word: int) -> int:
+    """The register that an instruction other than a store or a jump writes."""
+    if word & 3 == 0:
+        return 8 + (word >> 2 & 7)
+    return 8 + (word >> 7 & 7) if word & 0xE003 == 0x8001 else word >> 7 & 31
+
+
+def _store_address(hart: HtifPort, word: int) -> tuple[int, int] | None:
+    """Base register and address, by the registers as they are, of an `sw` or `c.sw`; None for another instruction."""
     if word & 0x707F == 0x2023:
-        offset = word >> 25 << 5 | word >> 7 & 31
-        return hart.register(word >> 15 & 31) + offset - (offset >> 11 << 12) & WORD
+        base, offset = word >> 15 & 31, word >> 25 << 5 | word >> 7 & 31
+        return base, hart.register(base) + offset - (offset >> 11 << 12) & WORD
     if word & 0xE003 == 0xC000:
-        offset = (word >> 10 & 7) << 3 | (word >> 6 & 1) << 2 | (word >> 5 & 1) << 6
-        return hart.register(8 + (word >> 7 & 7)) + offset & WORD
+        base, offset = 8 + (word >> 7 & 7), (word >> 10 & 7) << 3 | (word >> 6 & 1) << 2 | (word >> 5 & 1) << 6
+        return base, hart.register(base) + offset & WORD
     return None

@@ -25,12 +25,18 @@ actions = st.one_of(
 
 
 class Keyboard(Streams):
-    """Input that is sometimes not there yet."""
+    """Input that is sometimes not there yet; once there, it stays until it is read."""
 
     def __init__(self, pieces: list[bytes], waits: list[bool]) -> None:
         super().__init__(*pieces, keep_history=True)
         self.waits = list(waits)
-        self.console._ask = lambda: not (self.waits and self.waits.pop())
+        self.there = -1  # number of reads at which input was there
+        self.console._ask = self.ask
+
+    def ask(self) -> bool:
+        if self.there != self.input.reads and not (self.waits and self.waits.pop()):
+            self.there = self.input.reads
+        return self.there == self.input.reads
 
 
 def act(console: Console, action: tuple[Any, ...]) -> Any:

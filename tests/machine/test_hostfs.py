@@ -132,7 +132,7 @@ def test_without_a_folder_there_is_nothing() -> None:
 
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--host-dir: expected a folder that can be read, found .*nothing"):
+    with pytest.raises(UsageError, match=r"--host-dir: expected a folder that can be read, found .*nothing"):
         HostFiles(tmp_path / "nothing")
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="Not a directory"):

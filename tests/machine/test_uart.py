@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rvsim.machine.device import DeviceFault
 from rvsim.machine.uart import Uart
+from tests.machine.guest import S0, T0, T1, ZERO, beq, flat, i_type, jal, lb, li, machine, sb, sw
 from tests.machine.host_port import FakeBus, Streams
 
 RBR, IER, IIR, LCR, MCR, LSR, MSR, SCR = range(8)
@@ -198,3 +199,17 @@ def test_no_sequence_breaks_it_and_states_continue(steps: list[tuple[int, bool, 
         assert world.uart.pending() in (0, EXTERNAL)
         deadline = world.uart.deadline()
         assert deadline is None or deadline > world.bus.cycles
+
+
+def test_a_program() -> None:
+    """Through `Machine`: echo standard input until it ends, then pass through the finisher."""
+    uart, finisher = 0x1000_0000, 0x10_0000
+    words = flat([
+        li(S0, uart),
+        lb(T0, S0, LSR), i_type(0x13, 7, T0, T0, 1), beq(T0, ZERO, 16),
+        lb(T1, S0, RBR), sb(T1, S0, THR), jal(ZERO, -20),
+        li(T0, finisher), li(T1, 0x5555), sw(T1, T0),
+    ])  # fmt: skip
+    streams = Streams(b"echo", b" me")
+    result = machine(words, stdout=streams.out.extend, stdin=streams.input).run(1000)
+    assert (bytes(streams.out), result.exit_code, result.message) == (b"echo me", 0, None)
