@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from rvsim.isa.select import DEFAULT, select
 from rvsim.machine import Machine
 from rvsim.machine.elf import parse_elf
 from rvsim.machine.result import RunResult
@@ -21,7 +22,6 @@ from tests.differential.program import ISA, SAVED, Code, link, parse
 
 BATCH = 8
 QEMU_BATCH = 32
-QEMU_CPU = "rv32," + ",".join(f"{each}=false" for each in ("f", "d", "a", "zba", "zbb", "zbc", "zbs"))
 # A program retires some hundred instructions; one that lost its loop counter while shrinking must end.
 LIMIT = 50_000
 QEMU_SECONDS = 5
@@ -44,6 +44,8 @@ class Kind(NamedTuple):
     ----------
     modify, traps, signals, rounds
         See `Generator`. Those with traps run in machine mode, where qemu-riscv32 cannot follow.
+    isa : str
+        Instructions to choose from. Releases of qemu-riscv32 before 8.0 lack Zcb.
     qemu_only : bool
         Leave out the Python evaluator, which takes ten times as long, and with it the comparison of all counts.
     """
@@ -53,6 +55,7 @@ class Kind(NamedTuple):
     signals: bool = False
     rounds: int = 1
     qemu_only: bool = False
+    isa: str = DEFAULT
 
     @property
     def name(self) -> str:
@@ -60,22 +63,33 @@ class Kind(NamedTuple):
             n if v is True else f"{n}={v}" for n, v in self._asdict().items() if v != Kind._field_defaults[n]
         )
 
+    @property
+    def cpu(self) -> str | None:
+        """The CPU of qemu-riscv32 that has these instructions; None when it cannot run such programs."""
+        extensions = select(self.isa).extensions
+        if self.traps or "zcb" in extensions:
+            return None
+        on = {name: name in extensions for name in ("m", "a", "c", "zba", "zbb", "zbs", "zbc", "f", "d")}
+        return ",".join(("rv32", *(f"{name}={str(value).lower()}" for name, value in on.items())))
+
     @classmethod
     def parse(cls, name: str) -> Kind:
         given = dict(part.partition("=")[::2] for part in name.split("-") if part)
-        return cls(**{n: int(v) if v else True for n, v in given.items()})  # type: ignore[arg-type]
+        return cls(**{n: True if not v else int(v) if v.isdigit() else v for n, v in given.items()})  # type: ignore[arg-type]
 
 
 def batch(seed: str, first: int, count: int, kind: Kind = Kind()) -> list[Code]:  # noqa: B008
     """Programs `first` to `first + count` of a seed, to be linked into one ELF."""
-    options = {"modify": kind.modify, "traps": kind.traps, "signals": kind.signals, "rounds": kind.rounds}
-    return [Generator(f"{seed}/{first + n}", n, **options).program() for n in range(count)]  # type: ignore[arg-type]
+    options = {name: getattr(kind, name) for name in ("modify", "traps", "signals", "rounds", "isa")}
+    return [Generator(f"{seed}/{first + n}", n, **options).program() for n in range(count)]
 
 
-def run_evaluator(image: bytes, limit: int, settings: dict[str, str] | None = None) -> tuple[EvaluatorHart, str]:
+def run_evaluator(
+    image: bytes, limit: int, settings: dict[str, str] | None = None, isa: str = DEFAULT
+) -> tuple[EvaluatorHart, str]:
     """The hart after at most `limit` instructions, and what ended it."""
     machine = Machine(parse_elf(image), settings=settings)
-    hart = EvaluatorHart(ISA, machine.regions, machine.timing)
+    hart = EvaluatorHart(ISA, machine.regions, machine.timing, select(isa))
     for segment in machine.program.segments:
         hart.memory.write(segment.address, segment.data)
     hart.pc = machine.program.entry
@@ -83,19 +97,24 @@ def run_evaluator(image: bytes, limit: int, settings: dict[str, str] | None = No
 
 
 def run_interpreter(
-    image: bytes, limit: int, settings: dict[str, str] | None = None, slices: random.Random | None = None
+    image: bytes,
+    limit: int,
+    settings: dict[str, str] | None = None,
+    slices: random.Random | None = None,
+    isa: str = DEFAULT,
 ) -> tuple[Machine, RunResult, bytes]:
     """At most `limit` instructions; with `slices` in runs of random lengths, which may change nothing."""
     output = bytearray()
-    machine = Machine(parse_elf(image), settings=settings, stdout=output.extend)
-    result = machine.run(max_instructions=slices.randint(1, 300) if slices else limit)
-    while slices and result.stop_reason == "limit" and result.instructions < limit:
-        length = slices.choice((1, 2, 3, 50, 1000))
-        result = machine.run(max_instructions=min(length, limit - result.instructions))
-    return machine, result, bytes(output)
+    machine = Machine(
+        parse_elf(image), settings=settings, stdout=output.extend, **({} if isa == DEFAULT else {"isa": isa})
+    )
+    stop = machine.resume(slices.randint(1, 300) if slices else limit)
+    while slices and stop.reason == "limit" and machine.instructions < limit:
+        stop = machine.resume(min(slices.choice((1, 2, 3, 50, 1000)), limit - machine.instructions))
+    return machine, machine.result(), bytes(output)
 
 
-def run_qemu(qemu: str, image: bytes) -> tuple[int, bytes]:
+def run_qemu(qemu: str, image: bytes, cpu: str) -> tuple[int, bytes]:
     """Exit status and output; -1 when it does not end."""
     with tempfile.NamedTemporaryFile(suffix=".elf") as file:
         file.write(image)
@@ -103,7 +122,7 @@ def run_qemu(qemu: str, image: bytes) -> tuple[int, bytes]:
         os.chmod(file.name, 0o700)
         try:
             done = subprocess.run(
-                [qemu, "-cpu", QEMU_CPU, file.name],
+                [qemu, "-cpu", cpu, file.name],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=QEMU_SECONDS,
@@ -134,11 +153,11 @@ def compare(
     """
     image = link(programs, kind.modify)
     limit = LIMIT * sum(p.rounds for p in programs)
-    machine, result, output = run_interpreter(image, limit, settings, slices)
+    machine, result, output = run_interpreter(image, limit, settings, slices, kind.isa)
     peers = [("interpreter", output)]
     hart = None
     if not kind.qemu_only:
-        hart, stop = run_evaluator(image, limit, settings)
+        hart, stop = run_evaluator(image, limit, settings, kind.isa)
         if stop != "exit" and result.stop_reason != "exit":
             return Outcome(f"{INVALID}: {stop}, {result.message}", 0, Counter())
         if stop != "exit":
@@ -146,8 +165,8 @@ def compare(
             return Outcome(f"{end}, the interpreter exits", 0, Counter())
         peers.append(("evaluator", bytes(hart.output)))
     told = b""
-    if qemu is not None and not kind.traps:
-        status, told = run_qemu(qemu, link(programs, kind.modify, signals=True))
+    if qemu is not None and kind.cpu is not None:
+        status, told = run_qemu(qemu, link(programs, kind.modify, signals=True), kind.cpu)
         if result.stop_reason != "exit" and (status != 0 or result.stop_reason == "limit"):
             # Not at the limit: qemu-riscv32 may well end a loop of 2**32 rounds.
             return Outcome(f"{INVALID}: {result.message}; qemu-riscv32 ends with {status}", 0, Counter())
@@ -167,7 +186,7 @@ def compare(
 def executed(machine: Machine) -> Counter[str]:
     """Retired instructions by name."""
     counts = Counter[str]()
-    for _, number, _, executions, _ in machine._hart.profile():
+    for _, number, _, executions, _ in machine.hart.profile():
         if number < len(machine.isa.instructions):
             counts[machine.isa.instructions[number].name] += executions
     return counts
@@ -228,7 +247,7 @@ def compare_counts(hart: EvaluatorHart, machine: Machine, result: RunResult) -> 
                     function.instructions,
                 )
             )
-    pairs.append(("misaligned accesses", hart.misaligned, machine._hart.misaligned_accesses))
+    pairs.append(("misaligned accesses", hart.misaligned, machine.hart.misaligned_accesses))
     pairs.append(("cycles", hart.cycles, result.cycles))
     return next((f"{what}: evaluator {a}, interpreter {b}" for what, a, b in pairs if a != b), None)
 

@@ -23,15 +23,17 @@ from tests.differential.program import BY_NAME
 
 CHUNK = 64
 # Kinds of programs, in turn; the evaluator, which takes most of the time, follows a part of them.
+QEMU_ISA = "rv32imac_zba_zbb_zbs"
+FULL_ISA = "rv32imac_zba_zbb_zbs_zcb"
 KINDS = (
-    Kind(rounds=4, qemu_only=True),
+    Kind(rounds=4, qemu_only=True, isa=QEMU_ISA),
     Kind(signals=True, rounds=8, qemu_only=True),
-    Kind(signals=True, modify=True, rounds=4, qemu_only=True),
-    Kind(rounds=2),
+    Kind(signals=True, modify=True, rounds=4, qemu_only=True, isa=QEMU_ISA),
+    Kind(rounds=2, isa=FULL_ISA),
     Kind(traps=True),
     Kind(modify=True, rounds=16, qemu_only=True),
-    Kind(modify=True, signals=True),
-    Kind(modify=True, traps=True),
+    Kind(modify=True, signals=True, isa=QEMU_ISA),
+    Kind(modify=True, traps=True, isa=FULL_ISA),
 )
 Job = tuple[str, int, int, "str | None", Kind]
 

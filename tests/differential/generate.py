@@ -1,4 +1,4 @@
-"""Random RV32IMC programs that end by construction: forward transfers, counted loops and calls.
+"""Random programs that end by construction: forward transfers, counted loops and calls.
 
 A program sets every register, runs a body of random instructions in some rounds, writes its 31 registers after each and
 its data at the end to file descriptor 1.
@@ -6,6 +6,7 @@ its data at the end to file descriptor 1.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -16,11 +17,13 @@ from rvsim.isa.ccode import instruction_class
 from rvsim.isa.evaluate import Trap, execute
 from rvsim.isa.ir import wrap
 from rvsim.isa.names import CSRS
+from rvsim.isa.select import DEFAULT, select
 from tests.differential.program import (
     BY_NAME,
     DATA,
     DATA_STRIDE,
     HANDLER_REGISTERS,
+    ISA,
     MACHINE_HANDLER,
     SAVED,
     TEXT,
@@ -39,15 +42,34 @@ MEPC, MTVEC, MCAUSE, MTVAL = 0x341, 0x305, 0x342, 0x343
 MAX_TRIES = 1000
 
 CLASS = {name: instruction_class(i) for name, i in BY_NAME.items()}
-PLAIN = [n for n, c in CLASS.items() if c in ("alu", "multiply", "multiply-high", "divide", "fence", "fence-i")]
-ACCESSES = [n for n, c in CLASS.items() if c in ("load", "store")]
-BRANCHES = [n for n, c in CLASS.items() if c == "branch"]
-DIRECT_JUMPS = [
-    n for n, c in CLASS.items() if c == "jump" and "imm" in {f.name for f in BY_NAME[n].fields} and n != "JALR"
-]
+ALU = ("alu", "multiply", "multiply-high", "divide", "fence", "fence-i")
 CSR_ACCESSES = [n for n, c in CLASS.items() if c == "csr"]
 # These end the program, wait, or need the machine's CSRs: bodies for qemu-riscv32 leave them out.
 EXCLUDED = frozenset({*CSR_ACCESSES, "EBREAK", "C_EBREAK", "C_UNIMP", "MRET", "WFI"})
+
+
+class Choice:
+    """Names of the instructions of one selection, by what a program does with them."""
+
+    def __init__(self, isa: str) -> None:
+        on = zip(ISA.instructions, select(isa).enabled, strict=True)
+        self.names = frozenset(i.name for i, enabled in on if enabled)
+
+        def of(*classes: str) -> list[str]:
+            return [n for n, c in CLASS.items() if c in classes and n in self.names]
+
+        self.plain, self.accesses, self.branches = of(*ALU), of("load", "store"), of("branch")
+        self.by_size = {size: [n for n in self.plain if BY_NAME[n].size == size] for size in (2, 4)}
+        self.atomic = [n for n in of("atomic") if n not in ("LR_W", "SC_W")]
+        jumps = [n for n in of("jump") if n != "JALR"]
+        self.direct_jumps = [n for n in jumps if "imm" in {f.name for f in BY_NAME[n].fields}]
+
+    def legal(self, word: int) -> bool:
+        found = find(word)
+        return found is not None and found.name in self.names
+
+
+choice = functools.cache(Choice)
 
 
 def signed_range(width: int) -> range:
@@ -149,6 +171,8 @@ class Generator:
         With instructions that trap in machine mode and send a signal in qemu-riscv32; both handlers are `link`'s.
     rounds : int
         How often the body is executed.
+    isa : str
+        What there is to choose from, C included.
     """
 
     def __init__(
@@ -160,10 +184,12 @@ class Generator:
         modify: bool = False,
         signals: bool = False,
         rounds: int = 1,
+        isa: str = DEFAULT,
     ) -> None:
         self.random = random.Random(label)
         self.label, self.number, self.length, self.rounds = label, number, length, rounds
         self.traps, self.modify, self.signals = traps, modify, signals
+        self.choice = choice(isa)
         self.slots: list[Slot] = []
         self.path: tuple[int, ...] = ()
         self.floor = 0
@@ -270,16 +296,16 @@ class Generator:
     # ------------------------------------------------------------ items of a body
     def plain(self, size: int | None = None) -> Slot:
         for _ in range(MAX_TRIES):
-            name = self.random.choice(PLAIN)
+            name = self.random.choice(self.choice.by_size[size] if size else self.choice.plain)
             fields = self.fields(name)
-            if (size is None or BY_NAME[name].size == size) and self.allowed(name, fields):
+            if self.allowed(name, fields):
                 return self.emit(name, **fields)
         raise AssertionError("no instruction can be placed")
 
     def corner_operands(self) -> None:
         """An operation, divisions above all, on two corner values."""
         name = self.random.choice(
-            [n for n in PLAIN if "rs2" in {f.name for f in BY_NAME[n].fields} and BY_NAME[n].size == 4]
+            [n for n in self.choice.plain if "rs2" in {f.name for f in BY_NAME[n].fields} and BY_NAME[n].size == 4]
         )
         first, second = self.free(), self.free()
         self.load_immediate(first, self.value())
@@ -288,7 +314,7 @@ class Generator:
 
     def access(self) -> None:
         for _ in range(MAX_TRIES):
-            name = self.random.choice(ACCESSES)
+            name = self.random.choice(self.choice.accesses)
             widths = {f.name: f.width for f in BY_NAME[name].fields}
             if "rs1" not in widths:
                 if SP not in self.pointers:
@@ -310,15 +336,31 @@ class Generator:
         with self.group(), self.reserve(address):
             self.emit("ADD", rd=address, rs1=address, rs2=self.random.choice(self.pointers))
             for _ in range(self.random.randint(1, 3)):
-                name = self.random.choice([n for n in ACCESSES if BY_NAME[n].size == 4])
+                name = self.random.choice([n for n in self.choice.accesses if BY_NAME[n].size == 4])
                 fields = self.fields(name, rs1=address)
                 if self.allowed(name, fields):
                     self.emit(name, **fields)
 
+    def atomic(self) -> None:
+        """An AMO, or a pair of lr.w and sc.w with no access between, which could lose the reservation or not."""
+        address = self.free()
+        self.emit("ANDI", rd=address, rs1=self.random.choice(self.pointers), imm=-4)
+        with self.group(), self.reserve(address):
+            if self.chance(0.5):
+                self.emit("ADDI", rd=address, rs1=address, imm=4 * self.random.randrange(-400, 400))
+            if self.chance(0.6):
+                names = [self.random.choice(self.choice.atomic)]
+            else:
+                names = ["LR_W", *["SC_W"] * self.random.choice((1, 1, 1, 2))]
+            for name in names:
+                for _ in range(self.random.choice((0, 0, 1, 2)) if name == "SC_W" else 0):
+                    self.plain()
+                self.emit(name, **self.fields(name, rd=self.free(), rs1=address))
+
     def transfer(self) -> None:
         """A branch or jump forward."""
         for _ in range(MAX_TRIES):
-            name = self.random.choice([*BRANCHES, *DIRECT_JUMPS])
+            name = self.random.choice([*self.choice.branches, *self.choice.direct_jumps])
             fields = self.fields(name, imm=0)
             if self.allowed(name, fields):
                 del fields["imm"]
@@ -465,7 +507,7 @@ class Generator:
         elif kind == 1:
             word = self.random.getrandbits(32) | 3 if self.chance(0.5) else self.random.getrandbits(16)
             word = word if word & 3 == 3 else word & 0xFFFF
-            if find(word) is None:
+            if not self.choice.legal(word):
                 self.emit_raw(word)
         elif kind == 2:
             register = self.free()
@@ -487,7 +529,7 @@ class Generator:
             )
             self.load_immediate(register, self.random.choice(edges))
             with self.group():
-                name = self.random.choice([n for n in ACCESSES if BY_NAME[n].size == 4])
+                name = self.random.choice([n for n in self.choice.accesses if BY_NAME[n].size == 4])
                 fields = self.fields(name, rs1=register, imm=self.random.choice((0, 0, 1, -1 * (not self.signals))))
                 if self.allowed(name, fields):
                     self.emit(name, **fields)
@@ -526,6 +568,8 @@ class Generator:
             self.corner_operands()
         elif roll < 0.60:
             self.load_immediate(self.free(), self.value())
+        elif roll < 0.64 and self.choice.atomic:
+            self.atomic()
         elif roll < 0.76:
             self.access()
         elif roll < 0.80:

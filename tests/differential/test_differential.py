@@ -14,9 +14,11 @@ from typing import NamedTuple
 
 import pytest
 
+from rvsim.isa.select import DEFAULT
 from tests.differential import compare
 from tests.differential.compare import Kind
-from tests.differential.generate import EXCLUDED, Generator
+from tests.differential.fuzz import FULL_ISA, QEMU_ISA
+from tests.differential.generate import EXCLUDED, Generator, choice
 from tests.differential.program import BY_NAME, ISA, Code, encode, link, parse
 from tests.differential.summary import COMPARED
 
@@ -25,6 +27,7 @@ SEED = os.environ.get("RVSIM_FUZZ_SEED") or "rvsim"
 # Parts run at the same time under pytest -n.
 PARTS = 8
 PART = -(-PROGRAMS // PARTS)
+ISAS = (DEFAULT, QEMU_ISA, FULL_ISA)
 FOUND = Path(__file__).with_name("found")
 
 
@@ -40,9 +43,11 @@ class Share(NamedTuple):
 # What a run of the tests owes: two million random instructions that qemu-riscv32 executes too.
 OWED = 2_000_000
 SHARES = (
-    Share(Kind(rounds=4, qemu_only=True), 8, 64, 90_000),
-    Share(Kind(signals=True, rounds=4, qemu_only=True), 4, 64, 180_000),
-    Share(Kind(signals=True, modify=True, rounds=4, qemu_only=True), 4, 40, 150_000),
+    Share(Kind(rounds=4, qemu_only=True), 2, 64, 90_000),
+    Share(Kind(rounds=4, qemu_only=True, isa=QEMU_ISA), 6, 64, 90_000),
+    Share(Kind(signals=True, rounds=4, qemu_only=True), 2, 64, 180_000),
+    Share(Kind(signals=True, rounds=4, qemu_only=True, isa=QEMU_ISA), 2, 64, 180_000),
+    Share(Kind(signals=True, modify=True, rounds=4, qemu_only=True, isa=QEMU_ISA), 4, 40, 150_000),
 )
 
 
@@ -69,7 +74,7 @@ def test_interpreter_evaluator_and_qemu_agree(
     part: int, require_peer: Callable[[str], str], record_property: Callable[[str, object], None]
 ) -> None:
     qemu = require_peer("qemu-riscv32")
-    found = compare.check(f"{SEED}-all", part * PART, PART, qemu, Kind(rounds=1 + part % 2))
+    found = compare.check(f"{SEED}-all", part * PART, PART, qemu, Kind(rounds=1 + part % 2, isa=ISAS[part % len(ISAS)]))
     assert found.difference is None, found.difference
     record_property(COMPARED, found.instructions)
 
@@ -77,13 +82,17 @@ def test_interpreter_evaluator_and_qemu_agree(
 @pytest.mark.parametrize("signals", [False, True])
 def test_all_agree_on_programs_that_modify_themselves(signals: bool, require_peer: Callable[[str], str]) -> None:
     qemu = require_peer("qemu-riscv32")
-    found = compare.check(f"{SEED}-modify", signals * PART, PART, qemu, Kind(modify=True, signals=signals))
+    found = compare.check(
+        f"{SEED}-modify", signals * PART, PART, qemu, Kind(modify=True, signals=signals, isa=QEMU_ISA)
+    )
     assert found.difference is None, found.difference
 
 
 @pytest.mark.parametrize("modify", [False, True])
 def test_interpreter_and_evaluator_agree_on_traps_and_csrs(modify: bool) -> None:
-    found = compare.check(f"{SEED}-traps", modify * PART, PART, None, Kind(modify=modify, traps=True))
+    found = compare.check(
+        f"{SEED}-traps", modify * PART, PART, None, Kind(modify=modify, traps=True, isa=FULL_ISA if modify else DEFAULT)
+    )
     assert found.difference is None, found.difference
 
 
@@ -93,22 +102,27 @@ def test_what_once_differed_agrees(path: Path, require_peer: Callable[[str], str
     assert compare.replay(path.read_text(), require_peer("qemu-riscv32")) is None
 
 
-@pytest.mark.parametrize("kind", [Kind(), Kind(modify=True, rounds=3), Kind(signals=True), Kind(traps=True)])
+@pytest.mark.parametrize(
+    "kind", [Kind(), Kind(modify=True, rounds=3), Kind(signals=True, isa=QEMU_ISA), Kind(traps=True)]
+)
 def test_a_listing_gives_the_program_again(kind: Kind) -> None:
     assert Kind.parse(kind.name) == kind
     (program,) = compare.batch("listing", 3, 1, kind)
     assert parse(program.listing()).listing() == program.listing()
     first, again = (
-        compare.run_interpreter(link([p], kind.modify), compare.LIMIT) for p in (program, parse(program.listing()))
+        compare.run_interpreter(link([p], kind.modify), compare.LIMIT, isa=kind.isa)
+        for p in (program, parse(program.listing()))
     )
     assert first[2] == again[2]
 
 
 def test_default_amount_executes_every_instruction() -> None:
-    missing = set(BY_NAME) - EXCLUDED
+    missing = choice(FULL_ISA).names - EXCLUDED
     for first in range(0, 320, compare.BATCH):
         machine, result, _ = compare.run_interpreter(
-            link(compare.batch(SEED, first, compare.BATCH)), compare.LIMIT * compare.BATCH
+            link(compare.batch(SEED, first, compare.BATCH, Kind(isa=FULL_ISA))),
+            compare.LIMIT * compare.BATCH,
+            isa=FULL_ISA,
         )
         assert result.stop_reason == "exit"
         missing -= {name for name, times in compare.executed(machine).items() if times}
