@@ -73,6 +73,16 @@ def test_a_replay_sees_and_prints_what_the_first_run_did(
     assert world.out == printed[0] + b"new"
 
 
+def test_a_replay_is_told_as_often_that_there_is_nothing() -> None:
+    world = Keyboard([b"a", b"b"], [False, True, False, True, True])
+    start = world.console.state()
+    first = [world.console.ready() for _ in range(3)] + [world.console.read(1)] + [world.console.ready() for _ in "12"]
+    assert first == [False, False, True, b"a", False, True]
+    world.console.restore(start)
+    assert [world.console.ready() for _ in range(3)] == first[:3]
+    assert [world.console.read(1), *(world.console.ready() for _ in "12")] == first[3:]
+
+
 def test_output_in_other_pieces_is_cut_where_printing_had_stopped() -> None:
     world = Streams()
     start = world.console.state()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,6 +65,24 @@ def test_the_deadline_is_the_first_cycle_at_which_pending_changes(now: int, comp
     device.bus.cycles = deadline
     # One value has nothing before it: a comparison with 0 is always true.
     assert device.pending() != before or compare == 0
+
+
+@pytest.mark.parametrize(
+    ("mtime", "mtimecmp", "pending", "deadline"),
+    [
+        (0, 1, 0, 11),
+        (5, 5, TIMER, None),
+        # round the end of time: the timer's interrupt goes away
+        (NEVER - 3, 5, TIMER, 14),
+        (NEVER - 3, NEVER, 0, 13),
+        (0, NEVER, 0, None),
+    ],
+)
+def test_deadlines(mtime: int, mtimecmp: int, pending: int, deadline: int | None) -> None:
+    device = clint(10)
+    write64(device, MTIME, mtime)
+    write64(device, MTIMECMP, mtimecmp)
+    assert (device.pending(), device.deadline()) == (pending, deadline)
 
 
 @given(offset=st.integers(0, 0xFFFF), size=st.sampled_from([1, 2, 4]), value=st.integers(0, 0xFFFF_FFFF))

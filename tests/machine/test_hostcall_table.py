@@ -323,6 +323,14 @@ def test_strings() -> None:
         assert refused.value.number == error(name)
 
 
+def test_a_string_does_not_go_round_the_end_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    hart = FakeHart()
+    monkeypatch.setattr(hart, "peek", lambda address, size: b"x" * size)
+    with pytest.raises(HostError) as refused:
+        GuestMemory(hart).string(0xFFFF_FF80)
+    assert refused.value.number == error("EFAULT")
+
+
 # ------------------------------------------------------------------------------------------------------ beside QEMU
 
 PROGRAM = r"""

@@ -107,7 +107,7 @@ def test_the_console() -> None:
     world.raw(WRITEC, BUFFER)
     world.raw(WRITE0, BUFFER)
     # mode: 0-3 is stdin, 4-7 stdout, 8-11 stderr
-    handles = [world.open(b":tt", mode) for mode in (0, 4, 8)]
+    handles = [world.open(b":tt", mode) for mode in (1, 6, 9)]
     assert handles == [3, 4, 5]
     for out, err in ((handles[1], handles[2]), (1, 2)):
         assert [world.call(WRITE, out, BUFFER, 5), world.call(WRITE, err, BUFFER, 2)] == [0, 0]

@@ -191,6 +191,7 @@ def test_no_sequence_breaks_it_and_states_continue(steps: list[tuple[int, bool, 
         state = msgspec.msgpack.decode(msgspec.msgpack.encode(world.uart.state()))
         copy = Uart(world.bus, world.console)
         copy.restore(state)
+        assert vars(copy) == vars(world.uart)
         world.uart = copy
         if write:
             world.write(offset, value)
