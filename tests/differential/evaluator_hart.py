@@ -98,7 +98,7 @@ class EvaluatorHart:
         self.x = [0] * 32
         self.reservation = 0
         self.pc = 0
-        self.csrs = CsrFile(self)
+        self.csrs = CsrFile(self, self.selection.misa, alignment=2 if self.selection.compressed else 4)
         self.output = bytearray()
         self.exit_code: int | None = None
         self.trap: tuple[int, int] | None = None
