@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rvsim.errors import UsageError
+from rvsim.errors import InputFileError, UsageError
 
 if TYPE_CHECKING:
     from rvsim.debug.history import History, Saved
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 # What GDB has read it keeps until the program runs; it cannot be told that a monitor command moved the program.
 REFRESH = "Now tell gdb to forget what it read: maintenance flush register-cache\n"
 SNAPSHOTS = 32
+# Whoever connects may write files of this kind, in one directory, and no others.
+SUFFIX = ".rvsnap"
+NAME = re.compile(r"[\w-][\w.-]{0,39}")
 
 
 class Monitor:
@@ -41,6 +44,7 @@ class Monitor:
             "history": ("", "how far back the program can run", self._history),
             "stop-at-exit": ("on|off", "stop before the program ends, to go back from there", self._stop_at_exit),
             "snapshot": ("save|load NAME, list", "keep a state in memory, and go back or forth to it", self._snapshot),
+            "file": ("save|load NAME", f"the same in the file NAME{SUFFIX} of rvsim's working directory", self._file),
         }
 
     def run(self, line: str) -> str:
@@ -107,7 +111,7 @@ class Monitor:
             return "".join(
                 f"{name}: {saved.mark.position.instructions} instructions\n" for name, saved in self._snapshots.items()
             )
-        if not re.fullmatch(r"[\w.-]{1,40}", name):
+        if not NAME.fullmatch(name):
             raise UsageError(
                 f"monitor snapshot: expected save NAME, load NAME or list, found {action[:40]!r} {name[:40]!r}"
             )
@@ -125,6 +129,30 @@ class Monitor:
             self.moved()
             return f"At {self.machine.instructions} instructions. {REFRESH}"
         raise UsageError(f"monitor snapshot: expected save, load or list, found {action[:40]!r}")
+
+    def _file(self, action: str, name: str) -> str:
+        if action not in ("save", "load") or not NAME.fullmatch(name):
+            raise UsageError(f"monitor file: expected save NAME or load NAME, found {action[:40]!r} {name[:40]!r}")
+        path = name if name.endswith(SUFFIX) else name + SUFFIX
+        if action == "save":
+            self.machine.save(path)
+            return f"Saved {path} at {self.machine.instructions} instructions.\n"
+        # A machine of its own: what the file says is checked before this one changes.
+        other = type(self.machine).load(path, stdout=_drop, stderr=_drop, stdin=lambda size: b"")
+        same = {"host_dir": None}  # the file opens no folder of the host
+        if other.program.image != self.machine.program.image or other.options | same != self.machine.options | same:
+            raise InputFileError(
+                f"{path}: expected a snapshot of {self.machine.program.path} on this configuration, found one of "
+                f"{other.program.path} or of another; begin with rvsim run {path}"
+            )
+        self.machine.rollback(other.checkpoint())
+        self.history.begin()
+        self.moved()
+        return f"At {self.machine.instructions} instructions; the history begins here. {REFRESH}"
+
+
+def _drop(data: bytes) -> None:
+    pass
 
 
 def _nearest(name: str, names: list[str]) -> str:

@@ -19,28 +19,41 @@ from tests.machine.guest import (
     A1,
     A2,
     A7,
+    BASE,
     DATA,
     ECALL,
     EXIT,
     MEPC,
+    MIE,
     MRET,
+    MSTATUS,
     MTVEC,
     S0,
     T0,
     T1,
     ZERO,
+    add,
     addi,
     auipc,
     bne,
     code,
     csrrs,
     csrrw,
+    csrrwi,
+    i_type,
     jal,
     li,
     lw,
     machine,
     sw,
 )
+
+MTIMECMP = 0x0200_4000
+
+
+def lbu(rd: int, rs1: int) -> int:
+    return i_type(0x03, 4, rd, rs1, 0)
+
 
 # A loop that stores, loads, traps into a handler that stores too, and prints at its end.
 HANDLER = [
@@ -199,6 +212,80 @@ def test_any_walk_stays_on_the_recorded_run(trace, actions, limit, spacing):
         assert state(m) == trace[at]
         assert len(history.checkpoints) <= limit
         assert history.checkpoints == sorted(set(history.checkpoints))
+
+
+def test_interrupts_are_positions_too():
+    # A timer interrupt every 50 cycles; its handler is behind the first jump.
+    handler = [addi(S0, S0, 1), lw(T0, A1, 0), addi(T0, T0, 50), sw(T0, A1, 0), MRET]
+    m = machine(
+        jal(ZERO, 4 + 4 * len(handler)),
+        handler,
+        auipc(T1, 0),
+        addi(T1, T1, -4 * len(handler)),
+        csrrw(ZERO, MTVEC, T1),
+        li(A1, MTIMECMP),
+        sw(ZERO, A1, 4),
+        addi(T0, ZERO, 60),
+        sw(T0, A1, 0),
+        addi(T0, ZERO, 1 << 7),
+        csrrw(ZERO, MIE, T0),
+        csrrwi(ZERO, MSTATUS, 1 << 3),
+        addi(A2, A2, 1),
+        jal(ZERO, -4),
+    )
+    history = History(m, spacing=20)
+    history.add_breakpoint(BASE + 4)
+    seen = []
+    while len(seen) < 6:
+        if history.resume(1000).reason == "breakpoint":
+            seen.append((m.instructions, m.pc, m.registers, m.cycles))
+    assert len({cycles for *_, cycles in seen}) == 6
+    for expected in seen[-2::-1]:
+        assert history.back(lambda: False).reason == "breakpoint"
+        assert (m.instructions, m.pc, m.registers, m.cycles) == expected
+    # Undone with the instruction that it came behind, it is taken again at the same cycle.
+    for again in (history.step, lambda: history.resume(1000)):
+        history.step_back()
+        assert m.instructions == seen[0][0] - 1
+        assert m.pc > BASE + 4 * len(handler)
+        again()
+        assert (m.instructions, m.pc, m.registers, m.cycles) == seen[0]
+
+
+def test_input_is_read_again():
+    # Reads a byte, adds it up, for ever.
+    typed = iter([b"a", b"b", b"c", b"d", b"e"])
+    read = [
+        addi(A0, ZERO, 0),
+        addi(A2, ZERO, 1),
+        addi(A7, ZERO, 63),
+        ECALL,
+        lbu(T0, A1),
+        add(S0, S0, T0),
+        jal(ZERO, -24),
+    ]
+    m = machine(li(A1, DATA), read, image={"data_size": 16}, stdin=lambda size: next(typed, b""))
+    history = History(m)
+    run_to(history, 2 + 7 * 3)
+    total = m.registers[S0]
+    assert total == sum(b"abc")
+    assert history.back(lambda: False).reason == "begin"
+    run_to(history, 2 + 7 * 3)
+    assert m.registers[S0] == total
+    run_to(history, 2 + 7 * 4)
+    assert m.registers[S0] == total + ord("d")
+
+
+def test_memory_of_checkpoints_is_bounded(monkeypatch):
+    m = machine(sw(A1, A1, 0), add(A1, A1, A2), jal(ZERO, -8))
+    m.write_register(A1, DATA)
+    m.write_register(A2, 4096)
+    monkeypatch.setattr("rvsim.debug.history.CHECKPOINT_MEMORY", 1 << 20)
+    history = History(m, spacing=30)
+    run_to(history, 3000)
+    assert 3 <= len(history.checkpoints) <= 4
+    history.step_back()
+    assert m.instructions == 2999
 
 
 def test_going_back_and_on_prints_once(trace):

@@ -571,6 +571,51 @@ def test_monitor_snapshots_go_both_ways():
     assert debug(b"m%x,4" % DATA) == word(1)
 
 
+def test_snapshots_in_files_go_both_ways(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    debug = Debugger()
+    debug(b"Z0,%x,4" % AGAIN)
+    states = []
+    for name in ("first", "second.rvsnap"):
+        debug(b"c")
+        states.append((debug(b"g"), debug(b"m%x,4" % DATA), debug.machine.cycles))
+        assert debug.monitor(f"file save {name}")[1] == b"OK"
+    assert {each.name for each in tmp_path.iterdir()} == {"first.rvsnap", "second.rvsnap"}
+    for name, state in zip(("first", "second"), states, strict=True):
+        text, reply = debug.monitor(f"file load {name}")
+        assert (reply, "flush register-cache" in text) == (b"OK", True)
+        assert (debug(b"g"), debug(b"m%x,4" % DATA), debug.machine.cycles) == state
+        assert debug(b"bs").startswith(b"T05replaylog:begin;")
+    assert stopped_at(debug(b"c")) == AGAIN
+    assert debug(b"m%x,4" % DATA) == word(3)
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "a/b", ".rvsnap", "-", "x" * 41, "$(x)"])
+def test_a_debugger_names_no_other_files(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    debug = Debugger()
+    if name != "-":
+        assert debug.monitor(f"file save {name}")[1] == b"E01"
+        assert not [*tmp_path.iterdir()]
+    assert debug.monitor(f"file load {name}")[1] == b"E01"
+
+
+def test_a_file_of_another_program_or_a_damaged_one_changes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other = Debugger(addi(A0, ZERO, 5), *EXIT)
+    other.monitor("file save other")
+    debug = Debugger()
+    debug(b"s")
+    before = (debug(b"g"), debug(b"m%x,40" % DATA))
+    assert "expected a snapshot of guest.elf" in debug.monitor("file load other")[0]
+    (tmp_path / "bad.rvsnap").write_bytes((tmp_path / "other.rvsnap").read_bytes()[:-7])
+    for name in ("bad", "none"):
+        text, reply = debug.monitor(f"file load {name}")
+        assert (reply, f"{name}.rvsnap" in text) == (b"E01", True)
+    assert (debug(b"g"), debug(b"m%x,40" % DATA)) == before
+    assert debug(b"bs").startswith(b"T05thread")
+
+
 def test_snapshots_are_bounded():
     debug = Debugger()
     assert {debug.monitor(f"snapshot save s{n}")[1] for n in range(40)} == {b"OK", b"E01"}
