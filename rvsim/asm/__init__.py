@@ -90,11 +90,12 @@ def assemble_program(
     """
     from rvsim.asm.assembler import Assembler
     from rvsim.asm.elf_writer import write_elf
-    from rvsim.asm.instructions import DEFAULT_ISA, instruction_set
+    from rvsim.asm.instructions import instruction_set
     from rvsim.asm.linking import Linker
     from rvsim.asm.state import State
+    from rvsim.isa.select import DEFAULT
 
-    state = State(instruction_set(isa or DEFAULT_ISA, isa_ext), isa_ext, folder, relax)
+    state = State(instruction_set(isa or DEFAULT, isa_ext), isa_ext, folder, relax)
     for symbol, value in (defines or {}).items():
         try:
             state.define(symbol, value, 0, variable=True)

@@ -115,7 +115,7 @@ class Coder:
                     raise Problem(f"{coded.instruction.mnemonic} with these operands is the encoding of {name}", at)
 
     def _compressed(self, coded: Coded, template: Template) -> Coded:
-        if not self.state.options.rvc or coded.size == 2:
+        if not self.state.options.rvc or coded.size == 2 or coded.wrapped:
             return coded
         small = compress.compress(coded, template, self.state.options.isa.narrow)
         return small or coded
@@ -141,6 +141,13 @@ class Coder:
         x0 = 0 in (REGISTER_NUMBERS[d[0].value], REGISTER_NUMBERS[s[0].value])
         return self.simple(plain, compressing=not x0)
 
+    def _expand_add(self, d: list[Token], s: list[Token], value: list[Token], end: int) -> list[Coded]:
+        # GNU as compresses this alias of addi to other additions only, not to c.li and c.mv.
+        [coded] = self._code("addi", {}, [d, s, value], end, compressing=False)
+        if coded.values.get("imm") == 0 or coded.values.get("rs1") == 0:
+            return [coded]
+        return [self._compressed(coded, self._usable("addi")[0])]
+
     def _expand_li(self, d: list[Token], value: list[Token], end: int) -> list[Coded]:
         node = self.state.expression(value, end)
         if isinstance(node, Relocation):
@@ -157,10 +164,11 @@ class Coder:
         number = wrap(node, 32, True)
         low = wrap(number, 12, True)
         high = ((number - low) >> 12) & 0xFFFFF
+        x0 = REGISTER_NUMBERS[register] == 0  # GNU as writes both halves for x0, and c.nop for no number
         if not high:
-            return self.simple(f"addi {register},x0,{low}")
+            return self.simple(f"addi {register},x0,{low}", compressing=node < 1 << 31 and not x0)
         upper = self.simple(f"lui {register},{high}")
-        return [*upper, *(self.simple(f"addi {register},{register},{low}") if low else [])]
+        return [*upper, *(self.simple(f"addi {register},{register},{low}") if low or x0 else [])]
 
     def _symbolic(self, text: str, kind: str, node: Node, tokens: list[Token]) -> list[Coded]:
         [coded] = self.simple(f"{text}0", compressing=False)

@@ -105,8 +105,24 @@ def _template(name: str, text: str) -> Template:
     """A format as an instruction whose every field is an operand."""
     fields = [Field(n, max(t + b for _, t, b in w), w) for n, w in _WHERE.items() if _uses(text, n)]
     size = 2 if name[0] == "c" else 4
-    return Template(
-        Instruction(f".insn {name}", ".insn", size, 0, 0, fields, f".insn {name}", text, [], [], [], [], "")
+    return Template(_instruction(size, 0, fields, text))
+
+
+def _instruction(size: int, match: int, fields: list[Field], operands: str) -> Instruction:
+    return Instruction(
+        name=".insn",
+        set=".insn",
+        size=size,
+        mask=0,
+        match=match,
+        fields=fields,
+        mnemonic=".insn",
+        operands=operands,
+        static=[],
+        body=[],
+        ranges=[],
+        variables=[],
+        where="",
     )
 
 
@@ -160,4 +176,4 @@ def _raw(state: State, written: list[list[Token]], end: int) -> Coded:
         raise Problem(f"expected an instruction of {size} bytes by its lowest bits, found {numbers[0]}", end)
     if not 0 <= word < 1 << 8 * size or word & 0x1F == 0x1F:
         raise Problem(f"expected an instruction word of {size} bytes, found {word:#x}", end)
-    return Coded(Instruction(".insn", ".insn", size, 0, word, [], ".insn", "", [], [], [], [], ""), word)
+    return Coded(_instruction(size, word, [], ""), word)

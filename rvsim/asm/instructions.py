@@ -8,14 +8,17 @@ from collections.abc import Sequence
 
 from rvsim.asm.errors import Problem
 from rvsim.asm.operands import Template
-from rvsim.errors import RvsimError, UsageError
-from rvsim.isa.ir import Isa
+from rvsim.errors import RvsimError
+from rvsim.isa.disassemble import format_operand
+from rvsim.isa.ir import Instruction, Isa
+from rvsim.isa.select import DEFAULT, Selection, select
 
-DEFAULT_ISA = "rv32imc"
+# Unprivileged manual 20240411, "Preface": versions that are not 1.0.
+VERSIONS = {"i": "2p1", "m": "2p0", "a": "2p1", "c": "2p0", "zicsr": "2p0", "zifencei": "2p0"}
+# Named by no version of GNU as without more, or implied by what is named.
+UNNAMED = frozenset({"b", "zmmul", "zaamo", "zalrsc", "zca", "zicntr", "zihpm"})
 
-# RISC-V ELF psABI, "Tag_RISCV_arch": names with versions, of which binutils knows these.
-VERSIONS = {"i": "2p1", "m": "2p0", "a": "2p1", "c": "2p0", "zicsr": "2p0", "zifencei": "2p0", "zmmul": "1p0"}
-SINGLE = "imac"
+_SUFFIX = re.compile(r"\{(\w+)(?::([^{}]*))?\}")
 
 
 class InstructionSet:
@@ -50,51 +53,50 @@ class InstructionSet:
 
     @property
     def attribute(self) -> str:
-        """The name with versions, as Tag_RISCV_arch has it."""
-        single = "_".join(e + VERSIONS[e] for e in SINGLE if e in self.extensions or e == "i")
-        rest = [f"{e}{VERSIONS.get(e, '1p0')}" for e in sorted(self.extensions) if len(e) > 1]
+        """The name with versions, as Tag_RISCV_arch has it (RISC-V ELF psABI, "Attributes")."""
+        named = self.extensions - UNNAMED
+        single = "_".join(e + VERSIONS[e] for e in "imac" if e in named)
+        rest = sorted(f"{e}{VERSIONS.get(e, '1p0')}" for e in named if len(e) > 1)
         return "_".join([f"rv32{single}", *rest])
 
 
+def templates_of(instruction: Instruction) -> list[tuple[str, Template]]:
+    """Mnemonics of an instruction, and a template for each: with a suffix, one for each value of its field."""
+    if not instruction.suffix:
+        return [(instruction.mnemonic, Template(instruction))]
+    found = _SUFFIX.fullmatch(instruction.suffix)
+    into = next((f for f in instruction.fields if found and f.name == found[1]), None)
+    if found is None or into is None or into.width > 6:
+        return [(instruction.mnemonic, Template(instruction))]
+    values = [value for value in range(1 << into.width) if not value & ~into.encodable]
+    return [
+        (
+            instruction.mnemonic + format_operand(value, into.width, found[2] or "", 0),
+            Template(instruction, (into, value)),
+        )
+        for value in values
+    ]
+
+
 @functools.cache
-def _templates(name: str) -> tuple[Isa, list[Template]]:
+def _templates() -> list[list[tuple[str, Template]]]:
     from rvsim.isa.bundle import bundled
 
-    isa = bundled(name)
-    return isa, [Template(i) for i in isa.instructions]
+    return [templates_of(i) for i in bundled("rv32").instructions]
 
 
 @functools.lru_cache(maxsize=64)
-def _select(text: str) -> tuple[str, frozenset[str], dict[str, list[Template]], dict[str, list[Template]]]:
-    try:
-        from rvsim.isa.select import select
-    except ImportError:
-        return _select_rv32imc(text)
+def _select(text: str) -> tuple[Selection, dict[str, list[Template]], dict[str, list[Template]]]:
     selection = select(text)
-    _, templates = _templates("rv32")
     chosen: dict[str, list[Template]] = {}
     others: dict[str, list[Template]] = {}
-    for template, enabled in zip(templates, selection.enabled, strict=True):
-        (chosen if enabled else others).setdefault(template.instruction.mnemonic, []).append(template)
-    return selection.name, frozenset(selection.extensions), chosen, others
+    for templates, enabled in zip(_templates(), selection.enabled, strict=True):
+        for mnemonic, template in templates:
+            (chosen if enabled else others).setdefault(mnemonic, []).append(template)
+    return selection, chosen, others
 
 
-def _select_rv32imc(text: str) -> tuple[str, frozenset[str], dict[str, list[Template]], dict[str, list[Template]]]:
-    """As `_select`, while the one bundled set is RV32IMC."""
-    letters, *rest = text.lower().removeprefix("rv32").split("_")
-    extensions = frozenset({*letters, *rest, "zicsr", "zifencei"})
-    if unknown := extensions - {"i", "m", "c", "zicsr", "zifencei"}:
-        raise UsageError(f"expected extensions m, c, zicsr and zifencei, found {', '.join(sorted(unknown))}")
-    chosen: dict[str, list[Template]] = {}
-    others: dict[str, list[Template]] = {}
-    for template in _templates("rv32imc")[1]:
-        needs = {"RVM": "m", "RVC": "c"}.get(template.instruction.set, "i")
-        (chosen if needs in extensions else others).setdefault(template.instruction.mnemonic, []).append(template)
-    name = "_".join(["rv32" + "".join(e for e in SINGLE if e in extensions), "zicsr", "zifencei"])
-    return name, extensions, chosen, others
-
-
-def instruction_set(text: str = DEFAULT_ISA, added: Sequence[Isa] = ()) -> InstructionSet:
+def instruction_set(text: str = DEFAULT, added: Sequence[Isa] = ()) -> InstructionSet:
     """The instructions of ``rv32imac_zba`` and of the sets that were loaded beside it.
 
     Raises
@@ -102,13 +104,14 @@ def instruction_set(text: str = DEFAULT_ISA, added: Sequence[Isa] = ()) -> Instr
     UsageError
         There is no such instruction set.
     """
-    name, extensions, chosen, others = _select(text)
+    selection, chosen, others = _select(text)
     chosen = {mnemonic: list(templates) for mnemonic, templates in chosen.items()}
     for isa in added:
         for instruction in isa.instructions:
-            # One that was added comes first: it is the one that is meant.
-            chosen.setdefault(instruction.mnemonic, []).insert(0, Template(instruction))
-    return InstructionSet(name, extensions, chosen, others)
+            for mnemonic, template in templates_of(instruction):
+                # One that was added comes first: it is the one that is meant.
+                chosen.setdefault(mnemonic, []).insert(0, template)
+    return InstructionSet(selection.name, selection.extensions, chosen, others)
 
 
 def change(current: InstructionSet, words: list[str], added: Sequence[Isa], column: int) -> InstructionSet:
@@ -119,20 +122,19 @@ def change(current: InstructionSet, words: list[str], added: Sequence[Isa], colu
     Problem
         There is no such extension.
     """
-    extensions = set(current.extensions)
-    for word in words:
-        word = re.sub(r"\d+p\d+", "", word.strip().lower())
+    name = current.name
+    for word in (each.strip().lower() for each in words):
         if word.startswith("rv"):
-            text = word
-        elif word[:1] in "+-" and word[1:]:
-            (extensions.add if word[0] == "+" else extensions.discard)(word[1:])
-            letters = "".join(e for e in "imac" if e in extensions or e == "i")
-            rest = sorted(e for e in extensions if len(e) > 1)
-            text = "_".join([f"rv32{letters}", *rest])
+            name = word
+        elif word[:1] == "+" and word[1:]:
+            name += f"_{word[1:]}"
+        elif word[:1] == "-" and word[1:]:
+            parts = re.findall(r"[a-y]|z\w+", name.removeprefix("rv32").replace("_", " "))
+            name = "_".join(["rv32i", *(part for part in parts if part not in ("i", word[1:]))])
         else:
             raise Problem(f"expected +EXTENSION, -EXTENSION or a name such as rv32imc, found {word!r}", column)
         try:
-            extensions = set(instruction_set(text).extensions)
+            name = instruction_set(name).name
         except RvsimError as error:
-            raise Problem(str(error), column) from None
-    return instruction_set(text, added) if words else current
+            raise Problem(str(error).partition(": ")[2] or str(error), column) from None
+    return instruction_set(name, added)

@@ -312,12 +312,15 @@ class Coded:
         Fields that are known.
     symbolic : list of (Immediate, str, Node, int)
         Fields that are not: element, kind (``abs``, ``target``, or a relocation's name), expression, column.
+    wrapped : bool
+        A signed immediate was written as an unsigned number of 32 bits: GNU as does not compress that.
     """
 
     instruction: Instruction
     word: int
     values: dict[str, int] = field(default_factory=dict)
     symbolic: list[tuple[Immediate, str, Node, int]] = field(default_factory=list)
+    wrapped: bool = False
 
     @property
     def size(self) -> int:
@@ -325,10 +328,18 @@ class Coded:
 
 
 class Template:
-    """An instruction and its assembly string, ready to match."""
+    """An instruction and its assembly string, ready to match.
 
-    def __init__(self, instruction: Instruction) -> None:
+    Parameters
+    ----------
+    instruction : Instruction
+    fixed : (Field, int), optional
+        What the mnemonic's suffix states.
+    """
+
+    def __init__(self, instruction: Instruction, fixed: tuple[Field, int] | None = None) -> None:
         self.instruction = instruction
+        self.match = instruction.match | (fixed[0].insert(fixed[1]) if fixed else 0)
         self.fields = {each.name: each for each in instruction.fields}
         self.operands = elements(instruction.operands, self.fields)
 
@@ -352,7 +363,7 @@ class Template:
         Problem
             They do not match, or a number does not fit.
         """
-        coded = Coded(self.instruction, self.instruction.match)
+        coded = Coded(self.instruction, self.match)
         for element, tokens in match(self.operands, written, end):
             if isinstance(element, Register):
                 value = element.encode(tokens[0].value)
@@ -399,6 +410,7 @@ class Template:
             if not element.fits(value):
                 raise Problem(element.out_of_range(value), at)
             coded.values[element.field.name] = element.normal(value)
+            coded.wrapped |= element.normal(value) != value
             coded.word |= element.insert(value)
             if kind == "abs":
                 return

@@ -25,7 +25,7 @@ sltz     {r:d},{r:s}        : slt {d},{s},x0
 sgtz     {r:d},{r:s}        : slt {d},x0,{s}
 sgt      {r:d},{r:s},{r:t}  : slt {d},{t},{s}
 sgtu     {r:d},{r:s},{r:t}  : sltu {d},{t},{s}
-add      {r:d},{r:s},{e:i}  : addi {d},{s},{i}
+add      {r:d},{r:s},{e:i}  : !add {d},{s},{i}
 and      {r:d},{r:s},{e:i}  : andi {d},{s},{i}
 or       {r:d},{r:s},{e:i}  : ori {d},{s},{i}
 xor      {r:d},{r:s},{e:i}  : xori {d},{s},{i}
