@@ -59,7 +59,6 @@ class Gdb:
         text = re.sub(r"^(\+reverse-(\w+).*\n)\+\2 .*\n", r"\1", done.stdout, flags=re.M)
         text = re.sub(r"^\+", "(gdb) ", text, flags=re.M)
         served.end()
-        print(text)
         return text, served
 
 
@@ -112,6 +111,24 @@ def test_backwards_to_before_a_variable_changed(gdb, walk):
     assert "Old value = 8\nNew value = 7\n" in said[15][1]
     assert "Breakpoint 1, main ()" in said[16][1]
     assert "No more reverse-execution history.\n_start ()" in said[17][1]
+
+
+def test_the_session_of_the_documentation(gdb):
+    version = subprocess.run([gdb.path, "--version"], capture_output=True, text=True, check=True).stdout
+    if not re.search(r"^GNU gdb .* 13\.", version):
+        pytest.skip(f"the session was recorded with GDB 13, this is {version.splitlines()[0]}")
+    recorded = re.search(r"^```console\n\$ [^\n]*\n(.*?)^```", DOCUMENT.read_text(), re.M | re.S)
+    assert recorded
+    commands = [command for command, _ in answers(recorded[1])]
+    assert commands[0].startswith("target remote")
+    text, _ = gdb(BUNDLED, *commands[1:])
+    assert anywhere(text) == anywhere(recorded[1])
+    assert {"reverse-continue", "reverse-stepi", "reverse-step", "reverse-next", "stepi", "backtrace"} <= set(commands)
+
+
+def anywhere(text: str) -> str:
+    """A session without what depends on the port and on the core's timing."""
+    return re.sub(r"\d+ cycles", "N cycles", re.sub(r"(target remote :)\d+", r"\1PORT", text)).strip()
 
 
 def test_a_bundled_program_by_its_lines(gdb):
