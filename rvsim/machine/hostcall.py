@@ -38,6 +38,8 @@ NANOSECONDS = 1_000_000_000
 USER_HZ = 100
 MAX_RANDOM = 4096
 SIGNALS = 64
+PAGE = 4096
+MAP_FIXED, MAP_ANONYMOUS = 0x10, 0x20
 WORD = 0xFFFF_FFFF
 
 T = TypeVar("T", bytes, Status)
@@ -164,6 +166,8 @@ class HostCalls:
         self.console = console or Console(stdout, stderr, stdin)
         self.files = files or HostFiles()
         self.clock = clock or Clock()
+        # mmap takes the heap from its top; below are the lowest page that it took, and the pages given back above it.
+        self._mapped, self._free = heap[1] & -PAGE, list[tuple[int, int]]()
         self._random = 0
 
         def done() -> int:
@@ -213,8 +217,8 @@ class HostCalls:
             177: (done, 0),
             178: (lambda: 1, 0),  # gettid
             214: (self._brk, 1),
-            215: (lambda: -LINUX_ERRNO["EINVAL"], 0),  # munmap: nothing is mapped
-            222: (lambda: -LINUX_ERRNO["ENOMEM"], 0),  # mmap: the C libraries fall back on brk
+            215: (self._munmap, 2),
+            222: (self._mmap, 4),
             226: (done, 0),  # mprotect
             233: (done, 0),  # madvise
             259: (done, 0),  # riscv_flush_icache: stores to code are seen at once
@@ -263,11 +267,12 @@ class HostCalls:
 
     def state(self) -> dict[str, Any]:
         """What changes here; the console and the files have states of their own."""
-        return {"break": self.break_, "random": self._random}
+        return {"break": self.break_, "mapped": self._mapped, "free": list(self._free), "random": self._random}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take back what `state` gave."""
-        self.break_, self._random = state["break"], state["random"]
+        self.break_, self._mapped, self._random = state["break"], state["mapped"], state["random"]
+        self._free = [(start, end) for start, end in state["free"]]
 
     # ------------------------------------------------------------ reading and writing
     def _sink(self, fd: int) -> Callable[[bytes], int]:
@@ -497,9 +502,47 @@ class HostCalls:
         return value ^ value >> 31
 
     def _brk(self, address: int) -> int:
-        if self.heap[0] <= address <= self.heap[1]:
+        top = self._mapped if self._mapped < self.heap[1] & -PAGE else self.heap[1]
+        if self.heap[0] <= address <= top:
             self.break_ = address
         return self.break_
+
+    def _mmap(self, address: int, size: int, protection: int, flags: int) -> int:
+        """Zeroed pages anywhere, whatever the protection; there are no mappings of files or at given addresses."""
+        if not size or flags & MAP_FIXED:
+            raise HostError("EINVAL")
+        if not flags & MAP_ANONYMOUS:
+            raise HostError("ENODEV")
+        size = size + PAGE - 1 & -PAGE
+        found = next((n for n, (start, end) in enumerate(self._free) if end - start >= size), None)
+        if found is not None:
+            start, end = self._free.pop(found)
+            base = end - size
+            if start < base:
+                self._free.insert(found, (start, base))
+        else:
+            base = self._mapped - size
+            if base < self.break_:
+                raise HostError("ENOMEM")
+            self._mapped = base
+        for at in range(base, base + size, MAX_TRANSFER):
+            self.memory.store(at, bytes(min(MAX_TRANSFER, base + size - at)))
+        return base
+
+    def _munmap(self, address: int, size: int) -> int:
+        end = address + size + PAGE - 1 & -PAGE
+        if address % PAGE or not size or address < self._mapped or end > self.heap[1]:
+            raise HostError("EINVAL")
+        free: list[tuple[int, int]] = []
+        for start, stop in sorted([*self._free, (address, end)]):
+            if free and start <= free[-1][1]:
+                free[-1] = free[-1][0], max(stop, free[-1][1])
+            else:
+                free.append((start, stop))
+        if free[0][0] == self._mapped:
+            self._mapped = free.pop(0)[1]
+        self._free = free
+        return 0
 
     def _kill(self, process: int, signal: int) -> int:
         if signal > SIGNALS:
