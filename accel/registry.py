@@ -58,7 +58,7 @@ def load(name_or_path: str, overrides: Mapping[str, str] | None = None) -> Copro
         raise UsageError(
             f"{path}: expected an accelerator's parameters, found no readable file: {error.strerror}"
         ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path}: expected TOML, found something else: {error}") from None
     if values.get("kind") != "conv":
         raise UsageError(f"{path}: key 'kind': expected 'conv', found {values.get('kind', 'none')!r}")

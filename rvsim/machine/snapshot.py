@@ -153,7 +153,7 @@ def _read(path: str) -> dict[str, Any]:
         if not unpack.eof:
             raise InputFileError(f"{path} is damaged: it unpacks to more than any machine's memory")
         document = msgspec.msgpack.decode(raw)
-    except (zlib.error, msgspec.DecodeError, MemoryError) as error:
+    except (zlib.error, msgspec.DecodeError, UnicodeDecodeError, MemoryError) as error:
         raise InputFileError(f"{path} is damaged ({error}); make the snapshot again") from None
     version = document.get("version") if isinstance(document, dict) else None
     if version != VERSION:
@@ -168,7 +168,7 @@ def _build(class_: type[Machine], document: dict[str, Any], replaced: dict[str, 
 
     options = dict(document["options"])
     program = parse_elf(
-        bytes(document["program"]["image"]), str(document["program"]["path"]), max_memory=options["memory_limit"]
+        _bytes(document["program"]["image"]), str(document["program"]["path"]), max_memory=options["memory_limit"]
     )
     # The host's files are opened only when the one who loads asks for it again.
     options["host_dir"] = None
@@ -179,10 +179,17 @@ def _build(class_: type[Machine], document: dict[str, Any], replaced: dict[str, 
         ]
         machine = class_(program, **{**options, **replaced})
     machine.options["isa_ext"] = list(document["options"]["isa_ext"])
-    pages = {int(address): bytes(page) for address, page in document["pages"].items()}
+    pages = {int(address): _bytes(page) for address, page in document["pages"].items()}
     machine.hart.set_pages(pages)
     restore_state(machine, document["state"])
     return machine
+
+
+def _bytes(value: object) -> bytes:
+    """The value, which `bytes` would make of a number, too: that many zeros."""
+    if not isinstance(value, bytes):
+        raise TypeError(f"expected bytes, found {type(value).__name__}")
+    return value
 
 
 def _sources(path: str) -> dict[str, str]:
