@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 HELP = "run a program and count cycles, instructions and memory traffic"
 GUEST_ARGUMENTS = True
 DEFAULT_CORE = "ibex-small"
+# As rvsim.isa.select.DEFAULT and rvsim.machine.memory.DEFAULT_LIMIT, which --help does not import.
+DEFAULT_ISA = "rv32imc"
+DEFAULT_MEMORY_MIB = 1024
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,11 +42,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--core", default=DEFAULT_CORE, metavar="NAME|FILE.toml", help="the core's timing (default: %(default)s)"
     )
     parser.add_argument("--output", metavar="FILE.npy", help="write the program's output tensor after a normal exit")
+    parser.add_argument("--commit-log", metavar="FILE", help="write a line for each retired instruction, as Spike does")
+    parser.add_argument(
+        "--signature", metavar="FILE", help="write the memory from begin_signature to end_signature after the run"
+    )
+    parser.add_argument(
+        "--signature-granularity",
+        type=int,
+        choices=(1, 2, 4, 8, 16),
+        default=4,
+        metavar="BYTES",
+        help="bytes of a line of the signature (default: %(default)s)",
+    )
+    parser.add_argument("--gdb", metavar="[HOST:]PORT", help="wait for a debugger before the first instruction")
+    parser.add_argument(
+        "--save", metavar="FILE", help="write a snapshot when the run stops; run FILE goes on from there"
+    )
 
 
 def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what every command that runs programs takes."""
-    parser.add_argument("elf", metavar="ELF", help="a program, or the name of a bundled one (rvsim examples)")
+    parser.add_argument(
+        "elf", metavar="ELF", help="a program, the name of a bundled one (rvsim examples), or a snapshot of --save"
+    )
     parser.add_argument(
         "args", nargs="*", default=[], help="the program's arguments; after -- they may begin with a dash"
     )
@@ -56,8 +77,25 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-instructions", type=_count, metavar="N", help="stop after N retired instructions")
     parser.add_argument(
+        "--isa", metavar="ISA", help=f"the instruction set, such as rv32imac_zba_zbb_zbs_zcb (default: {DEFAULT_ISA})"
+    )
+    parser.add_argument(
         "--memory", action="append", default=[], metavar="NAME=ADDR,SIZE_KIB", help="add a memory region"
     )
+    parser.add_argument(
+        "--memory-limit",
+        type=_count,
+        metavar="MIB",
+        help=f"most memory that the guest may have (default: {DEFAULT_MEMORY_MIB} MiB)",
+    )
+    parser.add_argument(
+        "--device",
+        action="append",
+        default=[],
+        metavar="NAME[=ADDR]",
+        help="add or move a device: clint, uart, finisher; none for a machine without",
+    )
+    parser.add_argument("--host-dir", metavar="DIR", help="the one folder whose files the program reaches")
     parser.add_argument(
         "--isa-ext", action="append", default=[], metavar="FILE", help="add the instructions of a CoreDSL file"
     )
@@ -68,29 +106,29 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run `rvsim run`; returns the exit status."""
-    program = find_program(args.elf)
-    check_files(args, program)
     # With --json - stdout is one JSON document: what the guest says goes to stderr.
     stdout = Stream(sys.stderr if args.json == "-" else sys.stdout)
-    machine = build_machine(
-        program,
-        args,
-        core=args.core,
-        accel=args.accel,
-        stdout=stdout.write,
-        stderr=Stream(sys.stderr).write,
-        stdin=read_stdin,
-    )
+    streams = {"stdout": stdout.write, "stderr": Stream(sys.stderr).write, "stdin": read_stdin}
+    if is_snapshot(args.elf):
+        machine = load_snapshot(args, streams)
+    else:
+        program = find_program(args.elf)
+        check_files(args, program)
+        machine = build_machine(program, args, core=args.core, accel=args.accel, **streams)
     if not args.quiet:
         for warning in machine.warnings:
             print(f"rvsim: warning: {warning}", file=sys.stderr)
-    result: RunResult = machine.run(args.max_instructions)
+    result = run_machine(machine, args)
     stdout.end()
     report_end(result)
     if args.output and result.stop_reason == "exit":
         write_file(args.output, npy_bytes(machine.read_output()))
     elif args.output:
         print(f"rvsim: {args.output} is not written: the program did not come to its end", file=sys.stderr)
+    if args.signature:
+        write_file(args.signature, machine.signature(args.signature_granularity).encode())
+    if args.save:
+        machine.save(args.save)
     if args.json:
         write_json(args.json, result.to_json())
     if not args.quiet and args.json != "-":
@@ -98,6 +136,64 @@ def main(args: argparse.Namespace) -> int:
 
         print_tables(run_tables(result), sys.stdout)
     return result.exit_status
+
+
+def run_machine(machine: Machine, args: argparse.Namespace) -> RunResult:
+    """Run to the end, with a debugger and a commit log where they are asked for."""
+    if args.gdb:
+        from rvsim.debug.server import serve
+
+        host, colon, port = args.gdb.rpartition(":")
+        if not port.isdigit() or int(port) > 65535 or (colon and not host):
+            raise UsageError(f"--gdb: expected a port such as 3333, or HOST:PORT, found {args.gdb!r}")
+        return serve(machine, host or "127.0.0.1", int(port), max_instructions=args.max_instructions)
+    if not args.commit_log:
+        return machine.run(args.max_instructions)
+    try:
+        with open(args.commit_log, "wb", buffering=0) as log:
+            machine.log_commits(log.write)
+            result = machine.run(args.max_instructions)
+            machine.log_commits(None)
+            return result
+    except OSError as error:
+        raise OutputError(f"cannot write {args.commit_log}: {error.strerror}") from None
+
+
+def is_snapshot(path: str) -> bool:
+    """Whether a file begins as `--save` writes them."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(14) == b"rvsim snapshot"
+    except OSError:
+        return False
+
+
+def load_snapshot(args: argparse.Namespace, streams: dict[str, Any]) -> Machine:
+    """The machine of a snapshot: its configuration is the snapshot's."""
+    given = [
+        option
+        for option, value in (
+            ("ARGS", args.args),
+            ("--core", args.core != DEFAULT_CORE),
+            ("--accel", args.accel != "off"),
+            ("--set", args.set),
+            ("--memory", args.memory),
+            ("--memory-limit", args.memory_limit),
+            ("--isa", args.isa),
+            ("--isa-ext", args.isa_ext),
+            ("--device", args.device),
+            ("--input", args.input),
+        )
+        if value
+    ]
+    if given:
+        raise UsageError(f"{args.elf} is a snapshot and has its own {', '.join(given)}: leave them out")
+
+    from rvsim.machine import Machine
+
+    machine = Machine.load(args.elf, host_dir=args.host_dir, **streams)
+    check_files(args, machine.program)
+    return machine
 
 
 def find_program(name: str) -> Program:
@@ -131,13 +227,18 @@ def check_files(args: argparse.Namespace, program: Program) -> None:
                 f"--{option}: {program.path} declares no {option} tensor in its section .rvsim.io; "
                 "'rvsim compile' makes programs that do"
             )
-    written = [path for path in (args.json, getattr(args, "output", None)) if path and path != "-"]
+    options = ("json", "output", "commit_log", "signature", "save")
+    named = {option: path for option in options if (path := getattr(args, option, None)) and path != "-"}
+    written = list(named.values())
     for path in written:
         check_writable(path)
         if os.path.exists(path) and os.path.exists(args.elf) and os.path.samefile(path, args.elf):
             raise UsageError(f"{path} is the program itself: name another file to write")
     if len({os.path.realpath(path) for path in written}) < len(written):
-        raise UsageError(f"--json and --output both name {written[0]}: name two files")
+        raise UsageError(
+            f"{' and '.join('--' + option.replace('_', '-') for option in named)} "
+            f"{'both' if len(named) == 2 else 'partly'} name {written[0]}: name different files"
+        )
 
 
 def build_machine(
@@ -161,9 +262,13 @@ def build_machine(
         args=tuple(args.args),
         core=core,
         accel=accel,
+        isa=args.isa or DEFAULT_ISA,
         settings=settings,
         isa_ext=tuple(args.isa_ext),
         memory=tuple(args.memory),
+        memory_limit=(args.memory_limit or DEFAULT_MEMORY_MIB) << 20,
+        devices=tuple(args.device),
+        host_dir=args.host_dir,
         stdout=stdout,
         stderr=stderr,
         stdin=stdin,

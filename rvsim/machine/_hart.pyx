@@ -42,7 +42,7 @@ cdef extern from "hart.h":
         meta *meta
         uint64_t *exits
         block *hash_next
-        uint8_t straddles, target_straddles, dead, listed, divides
+        uint8_t straddles, target_straddles, dead, listed, divides, rd
     struct hart:
         uint32_t x[32]
         uint32_t pc
@@ -72,6 +72,22 @@ cdef extern from "hart.h":
     int decode(uint32_t, uint32_t, int, decoded *) nogil
     int hart_run(hart *, block *) nogil
 
+cdef extern from "commitlog.h":
+    enum:
+        COMMIT_ACCESSES, COMMIT_CSRS, COMMIT_LINE_MAX
+    struct commit_access:
+        uint32_t address, value
+        uint8_t size, store
+    struct commit_csr:
+        const char *name
+        uint32_t value
+        uint16_t number
+    struct commit:
+        uint32_t pc, word, value
+        uint8_t size, rd, accesses, csrs
+        commit_access access[2]
+        commit_csr csr[8]
+    size_t commit_line(char *, const commit *) nogil
 
 hart_run(NULL, NULL)
 
@@ -84,6 +100,7 @@ cdef enum:
     CACHE_LIMIT = 1 << 20       # predecoded instructions kept, about 60 MB
     NO_DEADLINE = 0x7fffffff    # cycles until the machine looks anyway
     STALE = 256                 # cycles of upper bounds that may pass before they are compared with the exact count
+    LOG_ROOM = 1 << 18          # bytes of the commit log that are written at once
     PAGE = 4096                 # bytes of memory that snapshots share
     DEVICE = 8
     READ = 4
@@ -179,7 +196,12 @@ cdef class Hart:
     cdef uint32_t slack_given    # cycles in the budget when the exact count was last taken
     cdef int ialign4, worst_divide
     cdef bint stepping           # one instruction at a time, every access seen: watchpoints, commit log
-    cdef public bint logging
+    cdef bint logged
+    cdef object log              # takes the commit log's text; None without one
+    cdef commit entry            # of the instruction that runs
+    cdef list logged_csrs        # keeps the names that `entry` points to
+    cdef char *text              # lines not yet written
+    cdef size_t text_size
     cdef Watch *watches
     cdef int watch_count
     cdef uint32_t *breakpoints
@@ -246,6 +268,7 @@ cdef class Hart:
         PyMem_Free(self.kinds)
         PyMem_Free(self.watches)
         PyMem_Free(self.breakpoints)
+        PyMem_Free(self.text)
 
     # ------------------------------------------------------------ memory
     def map(self, regions, intervals):
@@ -356,7 +379,7 @@ cdef class Hart:
         self.intervals[n].load_count += 1
         self.intervals[n].load_bytes += size
         if self.stepping:
-            self.watched(address, size, False)
+            self.watched(address, size, False, 0)
         if self.regions[self.intervals[n].region].data == NULL:
             return self.machine.device_load(address, size)
         memcpy(&value, self.regions[self.intervals[n].region].data + (address - self.regions[self.intervals[n].region].base), size)
@@ -369,7 +392,7 @@ cdef class Hart:
         self.intervals[n].store_count += 1
         self.intervals[n].store_bytes += size
         if self.stepping:
-            self.watched(address, size, True)
+            self.watched(address, size, True, value)
         if r.data == NULL:
             self.machine.device_store(address, size, value)
             return
@@ -533,6 +556,8 @@ cdef class Hart:
                 b.divides |= kind.divide
         b.charge = <uint64_t>n << 32 | max(<uint64_t>1, worst + b.cycles)
         b.straddles = pc & 2 != 0 and details[0].word & 3 == 3
+        if self.log is not None and details[0].instruction != NO_INSTRUCTION:
+            b.rd = self.machine.destination(details[0].instruction, details[0].word)
         self.mark_code(pc, at)
         self.cached += n
         return b
@@ -705,7 +730,7 @@ cdef class Hart:
             w.load_count += n
             w.load_bytes += n * kind.access
 
-    cdef int access(self, block *b, insn *e, uint32_t address, int size, bint store, bint window, uint8_t **host) noexcept nogil:
+    cdef int access(self, block *b, insn *e, uint32_t address, int size, bint store, uint32_t value, bint window, uint8_t **host) noexcept nogil:
         """An access outside its window: check it, count it, move the window. The interval it is in, -1 for a trap."""
         cdef uint32_t i = <uint32_t>(e - b.code), low, last, unit = size - 1
         cdef meta *m = &b.meta[i]
@@ -752,7 +777,7 @@ cdef class Hart:
             w.load_count += 1
             w.load_bytes += size
         if self.stepping:
-            self.watched(address, size, store)
+            self.watched(address, size, store, value)
         host[0] = NULL
         if r.data == NULL:
             return n
@@ -786,7 +811,7 @@ cdef class Hart:
     cdef int write(self, block *b, insn *e, uint32_t address, int size, uint32_t value, bint window) noexcept nogil:
         """A store outside its window: 0 done, 1 trap, 2 done, and the block is to be left behind it."""
         cdef uint8_t *host = NULL
-        cdef int n = self.access(b, e, address, size, True, window, &host)
+        cdef int n = self.access(b, e, address, size, True, value, window, &host)
         if n < 0:
             return 1
         if host == NULL:
@@ -806,9 +831,12 @@ cdef class Hart:
         """Address of the instruction after instruction i."""
         return b.end if i + 1 == b.count_n else b.pc + b.meta[i + 1].offset
 
-    cdef void watched(self, uint32_t address, int size, bint store) noexcept nogil:
-        """Note an access that a watchpoint asks for; the first of an instruction is reported."""
+    cdef void watched(self, uint32_t address, int size, bint store, uint32_t value) noexcept nogil:
+        """Note an access for the commit log and watchpoints; the first of an instruction that one asks for is reported."""
         cdef int i
+        if self.entry.accesses < COMMIT_ACCESSES:
+            self.entry.access[self.entry.accesses] = commit_access(address, value, size, store)
+            self.entry.accesses += 1
         for i in range(self.watch_count):
             if (
                 self.watches[i].kinds & (WRITE if store else READ)
@@ -903,8 +931,20 @@ cdef class Hart:
                     self.slack_given += <uint32_t>b.charge - <uint32_t>self.h.fuel
                     self.h.fuel = self.h.fuel & ~SLACK | <uint32_t>b.charge
             started = True
+            self.entry.accesses = self.entry.csrs = 0
             with nogil:
                 reason = hart_run(&self.h, b)
+                while reason == EXIT_LOOKUP and self.stepping and not self.watch_hit:
+                    # The common way of single steps: to an instruction that has been here before and may still run.
+                    left = self.h.from_
+                    b = self.find(True, self.h.pc)
+                    if b == NULL or self.breakpoint_count or self.text_size > LOG_ROOM - COMMIT_LINE_MAX:
+                        break
+                    if (self.h.fuel - b.charge) & EXHAUSTED:
+                        break
+                    self.link(left, b)
+                    self.note(left)
+                    reason = hart_run(&self.h, b)
                 while reason == EXIT_LOOKUP and not self.stepping:
                     left = self.h.from_
                     b = self.find(False, self.h.pc)
@@ -921,6 +961,11 @@ cdef class Hart:
                     self.link(left, self.obtain(self.h.pc, False))
                 continue
             left = self.h.from_
+            if self.log is not None and reason != EXIT_TRAP and reason != EXIT_FUEL:
+                if reason != EXIT_MODIFIED or self.h.index == 1:
+                    self.note(left)
+                if self.text_size > LOG_ROOM - COMMIT_LINE_MAX:
+                    self.flush_log()
             if reason == EXIT_LOOKUP:
                 self.link(left, self.obtain(self.h.pc, True))
             elif reason == EXIT_FUEL:
@@ -987,6 +1032,8 @@ cdef class Hart:
     def complete(self):
         """Retire the instruction that `run` has just reported as trapped: the host did its work (ecall, ebreak)."""
         cdef uint32_t i = self.h.index
+        if self.log is not None:
+            self.note(self.trapped)
         self.trapped.exits[i] -= 1
         self.granted += self.trapped.count_n - i
         self.h.pc = self.trapped.end
@@ -1052,8 +1099,52 @@ cdef class Hart:
 
     cdef int step_each(self) except -1:
         """Decide whether instructions are executed one by one; blocks and windows of the other way are forgotten."""
-        self.stepping = self.watch_count > 0 or self.logging
+        self.stepping = self.watch_count > 0 or self.log is not None
         self.flush()
+        return 0
+
+    def log_commits(self, write):
+        """Write a line for each retired instruction from here on.
+
+        Parameters
+        ----------
+        write : callable or None
+            Takes pieces of the log as bytes; None ends it.
+        """
+        if self.text == NULL:
+            self.text = <char *>PyMem_Malloc(LOG_ROOM)
+            if self.text == NULL:
+                raise MemoryError
+        self.flush_log()
+        self.log, self.logged = write, write is not None
+        self.step_each()
+
+    def flush_log(self):
+        """Hand over the lines that are still held."""
+        if self.log is not None and self.text_size:
+            text = self.text[:self.text_size]
+            self.text_size = 0
+            self.log(text)
+
+    cdef void note(self, block *b) noexcept nogil:
+        """Add the retired instruction of a single block to the commit log."""
+        if not self.logged:
+            return
+        self.entry.pc, self.entry.word, self.entry.size = b.pc, b.meta[0].word, b.end - b.pc
+        self.entry.rd, self.entry.value = b.rd, self.h.x[b.rd]
+        self.text_size += commit_line(self.text + self.text_size, &self.entry)
+        self.entry.accesses = self.entry.csrs = 0
+
+    cdef int note_csrs(self, list written) except -1:
+        """Keep what a CSR write or mret changed, for the line of the instruction."""
+        cdef int n = 0
+        cdef bytes name
+        self.logged_csrs = written
+        for name, number, value in written[:COMMIT_CSRS]:
+            self.entry.csr[n].name = name
+            self.entry.csr[n].number, self.entry.csr[n].value = number, value
+            n += 1
+        self.entry.csrs = n
         return 0
 
     # ------------------------------------------------------------ snapshots
@@ -1405,7 +1496,7 @@ cdef void free_block(block *b, Hart hart_) noexcept:
 # ------------------------------------------------------------ called from the loop
 cdef int slow_load(hart *h, block *b, insn *e, uint32_t address, int size, uint32_t *value) noexcept nogil:
     cdef uint8_t *host = NULL
-    if (<Hart>h.self).access(b, e, address, size, False, True, &host) < 0:
+    if (<Hart>h.self).access(b, e, address, size, False, 0, True, &host) < 0:
         return 1
     if host == NULL:
         return device(h, b, e, address, size, False, value)
@@ -1422,7 +1513,7 @@ cdef int slow_plain(hart *h, block *b, insn *e, uint32_t address, int size, int 
     cdef uint8_t *host = NULL
     if is_store:
         return (<Hart>h.self).write(b, e, address, size, value[0], False)
-    if (<Hart>h.self).access(b, e, address, size, False, False, &host) < 0:
+    if (<Hart>h.self).access(b, e, address, size, False, 0, False, &host) < 0:
         return 1
     if host == NULL:
         return device(h, b, e, address, size, False, value)
@@ -1468,6 +1559,8 @@ cdef int slow_csr(hart *h, block *b, insn *e, uint32_t number, int write, uint32
         try:
             if write:
                 self.machine.csr_write(number, value[0])
+                if self.log is not None:
+                    self.note_csrs(self.machine.written_csrs(number, value[0]))
             else:
                 value[0] = self.machine.csr_read(number)
         finally:
@@ -1507,7 +1600,10 @@ cdef int slow_custom(hart *h, block *b, insn *e) noexcept with gil:
 cdef uint32_t slow_leave(hart *h) noexcept with gil:
     cdef Hart self = <Hart>h.self
     try:
-        return self.machine.trap_return()
+        target = self.machine.trap_return()
+        if self.log is not None:
+            self.note_csrs(self.machine.trap_return_csrs())
+        return target
     except BaseException as error:
         self.pending = error
         return h.pc

@@ -51,6 +51,7 @@ struct block {
     uint8_t target_straddles;
     uint8_t dead, listed;  /* listed: in the table of blocks (1) or of single instructions (2) */
     uint8_t divides;       /* holds a division: its cycles depend on operands */
+    uint8_t rd;            /* of a single instruction in the commit log: the register it writes, 0 for none */
 };
 
 enum { EXIT_LOOKUP, EXIT_FUEL, EXIT_TRAP, EXIT_SYSTEM, EXIT_WAIT, EXIT_MODIFIED, EXIT_BREAK };

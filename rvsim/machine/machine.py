@@ -15,7 +15,7 @@ from rvsim.isa import ccode, names
 from rvsim.isa.bundle import bundled
 from rvsim.isa.ir import Instruction, walk
 from rvsim.isa.select import DEFAULT, Selection, missing, select, warning
-from rvsim.machine import events, extension, memory, platform, snapshot, tensors
+from rvsim.machine import commits, events, extension, memory, platform, snapshot, tensors
 from rvsim.machine._hart import GuestTrap, Hart
 from rvsim.machine.clint import Clint
 from rvsim.machine.console import Console
@@ -29,6 +29,7 @@ from rvsim.machine.htif import Htif
 from rvsim.machine.report import build_result
 from rvsim.machine.result import RunResult, StopReason
 from rvsim.machine.semihosting import Semihosting
+from rvsim.machine.signature import write_signature
 from rvsim.timing import load_core_timing
 
 if TYPE_CHECKING:
@@ -356,6 +357,17 @@ class Machine:
     def trap_return(self) -> int:
         return self.csrs.leave_trap()
 
+    def destination(self, number: int, word: int) -> int:
+        """The X register that a word writes, for the commit log."""
+        own = number - len(self.isa.instructions)
+        return commits.destination(self.isa.instructions[number] if own < 0 else self._extensions[own][0], word)
+
+    def written_csrs(self, number: int, value: int) -> list[tuple[bytes, int, int]]:
+        return commits.written_csrs(self.csrs, number, value)
+
+    def trap_return_csrs(self) -> list[tuple[bytes, int, int]]:
+        return commits.trap_return_csrs(self.csrs)
+
     def attend(self) -> int:
         """Take an interrupt if one is due; the cycles until the next may be."""
         cause = self.csrs.interrupt
@@ -491,6 +503,7 @@ class Machine:
             self._stop = self._interrupted()
         finally:
             self._seconds += time.perf_counter() - started
+            self.hart.flush_log()
         return self._stop
 
     def _run(self, limit: int, step: bool) -> Stop:
@@ -661,6 +674,30 @@ class Machine:
     def added_instruction(self, word: int) -> Instruction | None:
         """The instruction added at run time that a word encodes."""
         return next((i for i, _, _ in self._extensions if word & i.mask == i.match), None)
+
+    def log_commits(self, write: Callable[[bytes], object] | None) -> None:
+        """Write Spike's commit log from here on; see docs/conformance.md.
+
+        Parameters
+        ----------
+        write : callable or None
+            Takes pieces of the text; None ends the log.
+        """
+        self.hart.log_commits(write)
+
+    def signature(self, granularity: int = 4) -> str:
+        """The memory between begin_signature and end_signature, as riscv-arch-test compares it.
+
+        Parameters
+        ----------
+        granularity : int
+            Bytes of a line.
+
+        Raises
+        ------
+        UsageError, ElfError
+        """
+        return write_signature(self.program, self.read_memory, granularity)
 
     def instruction_counts(self) -> dict[int, tuple[int, int]]:
         """Executions and cycles of each instruction that was executed, by address."""

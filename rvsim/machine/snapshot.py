@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -164,6 +163,8 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def _build(class_: type[Machine], document: dict[str, Any], replaced: dict[str, Any]) -> Machine:
+    import tempfile
+
     from rvsim.machine.elf import parse_elf
 
     options = dict(document["options"])
