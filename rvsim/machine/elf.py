@@ -452,6 +452,8 @@ def _read_segments(headers: list[Any], image: bytes, path: str, max_memory: int)
 
     segments = []
     total = 0
+    # Start-up code of a program in flash copies initialised data from its load address to where it runs: both are filled.
+    images: list[tuple[int, bytes]] = []
     for header in headers:
         if header["p_type"] != "PT_LOAD":
             continue
@@ -479,6 +481,8 @@ def _read_segments(headers: list[Any], image: bytes, path: str, max_memory: int)
                 f"{path} asks for at least {total:,} bytes of memory, the limit is {max_memory:,}; {MAP_HINT}"
             )
         flags = header["p_flags"]
+        if header["p_paddr"] != address and file_size:
+            images.append((header["p_paddr"], image[offset : offset + file_size]))
         segments.append(
             Segment(
                 address=address,
@@ -495,6 +499,15 @@ def _read_segments(headers: list[Any], image: bytes, path: str, max_memory: int)
     for before, after in pairwise(segments):
         if after.address < before.end:
             raise ElfError(f"{path}: segments {_range(before)} and {_range(after)} overlap; {MAP_HINT}")
+    for address, data in images:
+        end = address + len(data)
+        total += len(data)
+        if end > ADDRESS_SPACE or total > max_memory or any(s.address < end and address < s.end for s in segments):
+            continue
+        segments.append(
+            Segment(address=address, data=data, size=len(data), readable=True, writable=False, executable=False)
+        )
+        segments.sort(key=_address_of)
     return tuple(segments)
 
 

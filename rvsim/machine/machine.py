@@ -629,6 +629,8 @@ class Machine:
         """Return to the state before the first instruction; counters are 0 again."""
         self.hart.set_pages({})
         self._load()
+        self.console.reset()
+        self._origin["parts"]["console"] = self.console.state()
         snapshot.restore_state(self, self._origin)
 
     def save(self, path: str | os.PathLike[str]) -> None:

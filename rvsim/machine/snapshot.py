@@ -38,6 +38,8 @@ class Checkpoint(NamedTuple):
 
 def take(machine: Machine, before: Checkpoint | None = None) -> Checkpoint:
     """The state now; see `Machine.checkpoint`."""
+    # To come back here is to read the same input again.
+    machine.console.keep_history = True
     state = state_of(machine)
     pages = machine.hart.pages(before.pages if before else {})
     return Checkpoint(machine.instructions, machine.hart.cycles, pages, state)
@@ -57,7 +59,7 @@ def _parts(machine: Machine) -> dict[str, Any]:
         "console": machine.console,
         "files": machine.files,
         **{name: each for name, each in machine.hosts.items() if each is not None},
-        **{f"device {each.name}": each for each in machine.devices},
+        **{f"device {each.name} {each.base:#x}": each for each in machine.devices},
     }
     if machine.coprocessor is not None:
         parts["coprocessor"] = machine.coprocessor
@@ -79,7 +81,9 @@ def restore_state(machine: Machine, state: dict[str, Any]) -> None:
     if set(parts) != set(state["parts"]):
         raise ValueError("the snapshot is of a machine with other parts")
     for name, part in parts.items():
-        part.restore(state["parts"][name])
+        lost = part.restore(state["parts"][name])
+        if name == "files" and lost:
+            machine.warnings += lost
     for name, values in machine.context.files.items():
         saved = [int(v) for v in state["registers"][name]]
         if len(saved) != len(values):
