@@ -24,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("elf", metavar="ELF", help="a program, or the name of a bundled one (rvsim examples)")
     parser.add_argument("args", nargs="*", default=[], help="with --counts: the program's arguments")
     parser.add_argument(
+        "--isa", metavar="ISA", help="know only this set, such as rv32imc (default: all that rvsim has)"
+    )
+    parser.add_argument(
         "--isa-ext", action="append", default=[], metavar="FILE", help="know a CoreDSL file's instructions"
     )
     parser.add_argument("--function", metavar="NAME", help="only this function or symbol")
@@ -63,7 +66,15 @@ def main(args: argparse.Namespace) -> int:
 def _isas(args: argparse.Namespace) -> list[Isa]:
     from rvsim.isa.bundle import bundled
 
-    isas = [bundled("rv32"), bundled("conv")]
+    standard = bundled("rv32")
+    if args.isa:
+        import msgspec
+
+        from rvsim.isa.select import select
+
+        known = zip(standard.instructions, select(args.isa).enabled, strict=True)
+        standard = msgspec.structs.replace(standard, instructions=[each for each, enabled in known if enabled])
+    isas = [standard, bundled("conv")]
     if args.isa_ext:
         from pathlib import Path
 
@@ -110,6 +121,7 @@ def _address(option: str, text: str, program: Program) -> int:
 def _count(args: argparse.Namespace, program: Program) -> Mapping[int, tuple[int, int]]:
     """Run the program, its output on stderr, and return executions and cycles by address."""
     from rvsim.cli.run import Stream, read_stdin, report_end
+    from rvsim.isa.select import DEFAULT
     from rvsim.machine import Machine
 
     stream = Stream(sys.stderr)
@@ -118,6 +130,7 @@ def _count(args: argparse.Namespace, program: Program) -> Mapping[int, tuple[int
         args=tuple(args.args),
         core=args.core,
         accel=args.accel,
+        isa=args.isa or DEFAULT,
         isa_ext=tuple(args.isa_ext),
         stdout=stream.write,
         stderr=stream.write,

@@ -83,6 +83,26 @@ def test_data_in_code(stripped: bool, tmp_path: Path, capsys: pytest.CaptureFixt
     assert re.findall(r"\.\.\. (\d+) bytes of data", "\n".join(ours)) == ["12", "4", "20"]
 
 
+def test_only_the_chosen_set_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    everything = disasm(capsys, "conv_int8.elf")
+    without = disasm(capsys, "conv_int8.elf", "--isa", "rv32ic")
+    changed = [(a, b) for a, b in zip(everything, without, strict=True) if a != b]
+    assert changed and all(re.search(r"\t(mul|div|rem)", a) and ".4byte" in b for a, b in changed)
+
+
+def test_added_instructions_are_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    description = ROOT / "accel/conv/conv.core_desc"
+    mine = tmp_path / "mine.core_desc"
+    text = description.read_text().replace("conv.start", "mine.start").replace("0001011", "0101011")
+    mine.write_text(text)
+    image = bytearray((ROOT / "kernels/examples/conv_int8.elf").read_bytes())
+    at = image.index(bytes.fromhex("0b850500"))  # conv.start a0,a1
+    image[at] = 0x2B
+    (tmp_path / "mine.elf").write_bytes(image)
+    assert "mine.start\ta0,a1" in "\n".join(disasm(capsys, tmp_path / "mine.elf", "--isa-ext", mine))
+    assert ".4byte\t0x5852b" in "\n".join(disasm(capsys, tmp_path / "mine.elf"))
+
+
 def test_one_function_or_range(capsys: pytest.CaptureFixture[str]) -> None:
     program = load_elf(BUNDLED[0])
     main_ = program.symbol("main")
@@ -118,7 +138,6 @@ def test_what_cannot_be_listed(arguments: list[str], message: str, capsys: pytes
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not hasattr(Machine, "instruction_counts"), reason="the machine does not tell counts yet")
 def test_counts_are_those_of_the_run(capsys: pytest.CaptureFixture[str]) -> None:
     result = Machine.from_elf(load_elf(ROOT / "kernels/examples/hello.elf"), stdout=lambda data: None).run()
     lines = disasm(capsys, "hello.elf", "--counts")
