@@ -124,8 +124,13 @@ class Directives:
             raise Problem(f"expected a symbol's name, found {part!r}", at)
         return part
 
+    def _contents(self, any_: bool) -> None:
+        if any_ and not self.a.section.bits:
+            raise Problem(f"expected no contents in {self.a.section.name}, found some; use .zero")
+
     def _bytes(self, data: bytes) -> None:
         section = self.a.section
+        self._contents(any(data))
         section.mark("d")
         section.hold(len(data))
         section.data().data += data
@@ -266,6 +271,7 @@ class Directives:
         limit = (1 << bits) - 1
         for tokens in written:
             node = self.a.expression(tokens, self._end(s))
+            self._contents(node != 0)
             data = section.data()
             if isinstance(node, int):
                 if bits < 64 and not -(1 << (bits - 1)) <= node <= limit:
@@ -311,6 +317,7 @@ class Directives:
                     raise Problem(f"expected a number that is not negative, found {node}", column(tokens[0]))
                 self._bytes(leb128(node, signed))
             else:
+                self._contents(True)
                 self.a.section.mark("d")
                 self.a.section.add(Leb(node, signed, self.a.place, self.a.column + column(tokens[0])))
 
@@ -337,8 +344,7 @@ class Directives:
         if count * len(pattern) <= SMALL and section.bits:
             self._bytes(pattern * count)
         else:
-            if any(pattern) and not section.bits:
-                raise Problem(f"expected no contents in {section.name}, found a filling that is not 0")
+            self._contents(any(pattern))
             section.add(Fill(count, pattern))
 
     def _check_alignment(self, alignment: int) -> None:

@@ -86,18 +86,11 @@ class Linker:
             parts: list[tuple[bytearray, Fragment]] = []
             for fragment in section.fragments:
                 data = self._fragment_bytes(fragment) if section.bits else bytearray()
-                if len(data) != fragment.size and section.bits:
-                    raise AssertionError(f"{fragment} of {section.name} has {len(data)} bytes, not {fragment.size}")
                 fixups = fragment.fixups if isinstance(fragment, Data) else []
                 if isinstance(fragment, Branch):
                     data, fixups = self._branch_bytes(fragment)
                 for fixup in fixups:
                     waiting.append((data, section.base + fragment.address + fixup.offset, fixup))
-                if not section.bits and any(data):
-                    fixup_place = fixups[0].place if fixups else self.state.place
-                    self.state.report.error(
-                        fixup_place, 1, f"expected no contents in {section.name}, found some; use .zero"
-                    )
                 parts.append((data, fragment))
             pieces.append((section, parts))
         for _, address, fixup in waiting:

@@ -111,6 +111,11 @@ def parse_parameters(text: str) -> list[tuple[str, str, str]]:
 def split_arguments(text: str) -> list[tuple[str, int]]:
     """Arguments and their columns: separated by commas, or by blanks between words."""
     arguments: list[tuple[str, int]] = []
+
+    def add(start: int, end: int) -> None:
+        part = text[start:end]
+        arguments.append((part.strip(), start + len(part) - len(part.lstrip())))
+
     depth = start = at = 0
     ended = False
     while at < len(text):
@@ -126,14 +131,14 @@ def split_arguments(text: str) -> list[tuple[str, int]]:
         elif char in ")]":
             depth -= 1
         elif char == "," and depth <= 0:
-            arguments.append((text[start:at].strip(), start))
+            add(start, at)
             start, ended = at + 1, True
         elif char.isspace() and depth <= 0 and _between_words(text, start, at):
-            arguments.append((text[start:at].strip(), start))
+            add(start, at)
             start, ended = at + 1, False
         at += 1
     if text[start:].strip() or (ended and arguments):
-        arguments.append((text[start:].strip(), start))
+        add(start, len(text))
     return arguments
 
 
@@ -153,7 +158,7 @@ def bind(macro: Macro, text: str) -> dict[str, str]:
     names = [name for name, _, _ in macro.parameters]
     values: dict[str, str] = {}
     position = 0
-    for index, (argument, at) in enumerate(written):
+    for argument, at in written:
         name, equals, value = argument.partition("=")
         if equals and name.strip() in names and not value.startswith("="):
             values[name.strip()] = unquote(value.strip())
@@ -167,7 +172,6 @@ def bind(macro: Macro, text: str) -> dict[str, str]:
         if argument:
             values[names[position]] = unquote(argument)
         position += 1
-        del index
     for name, qualifier, default in macro.parameters:
         if not values.get(name):
             if qualifier == "req":

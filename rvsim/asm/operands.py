@@ -459,7 +459,10 @@ def cut(text: str, start: int = 0) -> list[list[Token]]:
     """Operand text to operands; columns count from `start`."""
     if not text or text.isspace():
         return []
-    tokens = tokenize(text)
+    try:
+        tokens = tokenize(text)
+    except Problem as problem:
+        raise Problem(problem.message, start + (problem.column or 0)) from None
     if start:
         for token in tokens:
             token.start_pos = (token.start_pos or 0) + start

@@ -1,0 +1,7 @@
+# isa: rv32imac_zba_zbb_zbs
+# Every instruction of Machine: operands at both ends of what they may be, and between.
+    .option norvc
+    .text
+back:
+    mret
+    wfi
