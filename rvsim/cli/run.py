@@ -108,7 +108,7 @@ def main(args: argparse.Namespace) -> int:
     """Run `rvsim run`; returns the exit status."""
     # With --json - stdout is one JSON document: what the guest says goes to stderr.
     stdout = Stream(sys.stderr if args.json == "-" else sys.stdout)
-    streams = {"stdout": stdout.write, "stderr": Stream(sys.stderr).write, "stdin": read_stdin}
+    streams: dict[str, Any] = {"stdout": stdout.write, "stderr": Stream(sys.stderr).write, "stdin": read_stdin}
     if is_snapshot(args.elf):
         machine = load_snapshot(args, streams)
     else:
@@ -140,23 +140,29 @@ def main(args: argparse.Namespace) -> int:
 
 def run_machine(machine: Machine, args: argparse.Namespace) -> RunResult:
     """Run to the end, with a debugger and a commit log where they are asked for."""
-    if args.gdb:
-        from rvsim.debug.server import serve
-
-        host, colon, port = args.gdb.rpartition(":")
-        if not port.isdigit() or int(port) > 65535 or (colon and not host):
-            raise UsageError(f"--gdb: expected a port such as 3333, or HOST:PORT, found {args.gdb!r}")
-        return serve(machine, host or "127.0.0.1", int(port), max_instructions=args.max_instructions)
     if not args.commit_log:
-        return machine.run(args.max_instructions)
+        return _run_or_debug(machine, args)
     try:
         with open(args.commit_log, "wb", buffering=0) as log:
             machine.log_commits(log.write)
-            result = machine.run(args.max_instructions)
+            result = _run_or_debug(machine, args)
             machine.log_commits(None)
             return result
     except OSError as error:
         raise OutputError(f"cannot write {args.commit_log}: {error.strerror}") from None
+
+
+def _run_or_debug(machine: Machine, args: argparse.Namespace) -> RunResult:
+    if not args.gdb:
+        return machine.run(args.max_instructions)
+
+    from rvsim.debug.server import LOOPBACK, serve
+
+    host, colon, port = args.gdb.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535 or (colon and not host):
+        raise UsageError(f"--gdb: expected a port such as 3333, or HOST:PORT, found {args.gdb!r}")
+    end = serve(machine, host.strip("[]") or LOOPBACK, int(port), max_instructions=args.max_instructions)
+    return machine.run(args.max_instructions) if end == "detach" else machine.result()
 
 
 def is_snapshot(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""What the commit log says beside the hart's own knowledge: which register an instruction writes, which CSRs a write changes.
+"""What the commit log needs beside the hart's own knowledge: the register a word writes, the CSRs a write changes.
 
 The log's format and the rules behind these tables are in docs/conformance.md; commitlog.h formats the lines.
 """

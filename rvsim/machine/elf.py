@@ -452,7 +452,7 @@ def _read_segments(headers: list[Any], image: bytes, path: str, max_memory: int)
 
     segments = []
     total = 0
-    # Start-up code of a program in flash copies initialised data from its load address to where it runs: both are filled.
+    # Start-up code in flash copies initialised data from its load address to where it runs: both are filled.
     images: list[tuple[int, bytes]] = []
     for header in headers:
         if header["p_type"] != "PT_LOAD":
