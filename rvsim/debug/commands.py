@@ -35,8 +35,6 @@ WATCHPOINTS = 64
 HISTORY_BEGINS = b"replaylog:begin;"
 # Steps through a source line between two looks at what the debugger says.
 STEPS = 1 << 10
-# The longest access that can begin before a watched address and reach it.
-LONGEST_ACCESS = 8
 FEATURES = (
     b"PacketSize=%x;QStartNoAckMode+;qXfer:features:read+;qXfer:memory-map:read+;swbreak+;hwbreak+;vContSupported+;"
     b"ReverseStep+;ReverseContinue+;binary-upload+" % PACKET_SIZE
@@ -433,13 +431,12 @@ class Session:
         return name + b":;" if name in self._reports else b""
 
     def _watch_reason(self, address: int | None, access: str | None) -> bytes:
-        """``watch:ADDRESS;`` and its like, the address inside what is watched, as GDB looks it up."""
+        """``watch:ADDRESS;`` and its like; the machine's address lies inside what is watched, as GDB wants it."""
         at = address or 0
         for kind in (2, 4) if access == "w" else (3, 4):
             what, name = WATCH[kind]
-            for low, size, each in sorted(self.history.watchpoints):
-                if each == what and at < low + size and low < at + LONGEST_ACCESS:
-                    return b"%b:%x;" % (name, max(at, low))
+            if any(each == what and low <= at < low + size for low, size, each in self.history.watchpoints):
+                return b"%b:%x;" % (name, at)
         return b""
 
     def _halt(self, signal: int, reason: bytes = b"") -> bytes:

@@ -154,6 +154,7 @@ def test_a_client_that_never_reads(served, monkeypatch):
     with pytest.raises(OSError):
         for _ in range(100_000):
             client.send(encode(b"m80000000,3000") * 10)
+    assert "waits on port" in served.said.get(timeout=5), "it is given up before it leaves"
     client.close()
     client = served.connect()
     assert client.ask(b"qC") == b"QC1"

@@ -15,9 +15,12 @@ from rvsim.machine import Machine
 from tests.machine.guest import (
     A0,
     A1,
+    A2,
+    A7,
     BASE,
     DATA,
     EBREAK,
+    ECALL,
     EXIT,
     ILLEGAL,
     MSCRATCH,
@@ -270,6 +273,15 @@ def test_a_watchpoint_stops_before_the_access_and_once(kind, at, size, name, pc)
     assert stopped_at(debug(b"s")) == (AGAIN if kind == 4 else pc + 4)
 
 
+def test_the_watchpoint_that_was_hit_is_named():
+    debug = Debugger()
+    debug(b"Z2,%x,4" % (DATA + 8))
+    debug(b"Z3,%x,4" % (DATA + 8))
+    debug(b"Z4,%x,4" % DATA)
+    assert debug(b"c").startswith(b"T05awatch:%x;" % DATA)
+    assert debug(b"c").startswith(b"T05awatch:%x;" % DATA)
+
+
 def test_a_watchpoint_beside_the_access_does_not_stop():
     debug = Debugger()
     debug(b"Z4,%x,4" % (DATA + 4))
@@ -362,6 +374,20 @@ def test_leaving(payload, reply, ended):
     assert debug.session.ended == ended
     if ended == "detach":
         assert not debug.machine.breakpoints
+
+
+def test_a_program_that_starts_again_prints_again():
+    printed: list[bytes] = []
+    hello = [li(A1, DATA), addi(A0, ZERO, 1), addi(A2, ZERO, 2), addi(A7, ZERO, 64), ECALL, addi(A0, ZERO, 0)]
+    m = machine(*hello, *EXIT, image={"data": b"hi"}, stdout=printed.append)
+    session = Session(m)
+    session.connect(Channel())
+    for _ in range(2):
+        assert session.handle(b"c") == b"W00"
+        session.handle(b"bc")
+        assert session.handle(b"c") == b"W00"
+        session.handle(b"R00")
+    assert b"".join(printed) == b"hihi"
 
 
 @pytest.mark.parametrize("payload", [b"R00", b"vRun;;"])
