@@ -124,6 +124,8 @@ class Linker:
                 if value < 0 and not fragment.signed:
                     raise Problem(f"expected a number that is not negative, found {value}")
                 fragment.value = value
+                if len(fragment.bytes()) > fragment.size:
+                    raise Problem("expected a number that does not depend on its own size, found one that does")
             except Problem as problem:
                 self.state.report.error(fragment.place_of, fragment.column + 1, problem.message)
             return bytearray(fragment.bytes()[: fragment.size])
