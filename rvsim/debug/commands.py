@@ -78,8 +78,9 @@ class Session:
         self.monitor = Monitor(self.history, self._moved)
         self.ended: Literal["exit", "kill", "detach"] | None = None
         self._last = b""
-        # Where a watched access was reported that has not happened yet, in the direction of the run.
-        self._reported: Position | None = None
+        # Where a watched access was reported that is not passed yet: ahead, or behind a program that goes back.
+        self._ahead: Position | None = None
+        self._behind: Position | None = None
         self._csrs = target.csr_numbers(machine)
         self._documents = {
             b"features": {b"target.xml": target.description(self._csrs)},
@@ -148,6 +149,8 @@ class Session:
             return action(payload[name.end() :] if name else payload[1:])
         except Malformed:
             return MALFORMED
+        except KeyboardInterrupt:  # in the terminal, between two runs of the machine
+            return self._halt(SIGINT)
         except RvsimError as error:
             self._say(f"{error}\n")
             return FAILED
@@ -374,7 +377,7 @@ class Session:
 
     def _is_passed(self, stop: Stop) -> bool:
         """Whether a watched access was reported already, so that it now is to happen."""
-        passed = self._reported
+        passed = self._ahead
         return (
             passed is not None and stop.reason == "watchpoint" and self.machine.instructions == passed.instructions + 1
         )
@@ -396,7 +399,7 @@ class Session:
             # (gdbarch_have_nonsteppable_watchpoint).
             self.history.undo()
             reply = self._halt(SIGTRAP, self._watch_reason(stop.address, stop.access))
-            self._reported = self.history.here
+            self._ahead = self.history.here
             return reply
         if stop.reason == "interrupted":
             return self._halt(SIGINT)
@@ -411,7 +414,7 @@ class Session:
         if rest not in (b"c", b"s"):
             return UNKNOWN
         self.ended = None
-        passed = self._reported == self.history.here
+        passed = self._behind == self.history.here
         hit = self.history.step_back(passed) if rest == b"s" else self.history.back(self.channel.interrupted, passed)
         if hit.reason == "step":
             return self._halt(SIGTRAP)
@@ -422,7 +425,7 @@ class Session:
         if hit.reason == "watchpoint":
             # Backwards, "before the access" is behind it.
             reply = self._halt(SIGTRAP, self._watch_reason(hit.address, hit.access))
-            self._reported = self.history.here
+            self._behind = self.history.here
             return reply
         return self._halt(SIGTRAP, self._break_reason())
 
@@ -441,7 +444,7 @@ class Session:
 
     def _halt(self, signal: int, reason: bytes = b"") -> bytes:
         """The stop reply of a program that stands, and can go on."""
-        self._reported = None
+        self._ahead = self._behind = None
         registers = self.machine.registers
         self._last = b"T%02x%bthread:1;%02x:%b;02:%b;08:%b;" % (
             signal,

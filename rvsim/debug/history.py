@@ -228,8 +228,21 @@ class History:
             Asked between slices; running backwards then ends where it has come to.
         passed : bool
             A watched access that ends at the present does not count.
+
+        Raises
+        ------
+        Exception
+            What `interrupted` raises; the machine stands in the present again.
         """
-        present = upper = self.here
+        present = self.here
+        try:
+            return self._back(present, interrupted, passed)
+        except BaseException:
+            self._seek(present)
+            raise
+
+    def _back(self, present: Position, interrupted: Callable[[], bool], passed: bool) -> Hit:
+        upper = present
         if upper != self.start:
             # Leaves checkpoints near the present, where most hits are.
             self._seek(upper)

@@ -480,6 +480,48 @@ def test_backwards_from_the_end():
     assert debug(b"c") == b"W03"
 
 
+def test_a_watchpoint_is_passed_in_one_direction_only():
+    debug = Debugger(li(A1, DATA), addi(T0, T0, 1), sw(T0, A1, 0), sw(T0, A1, 4), jal(ZERO, -12))
+    debug(b"Z2,%x,8" % DATA)
+    assert stopped_at(debug(b"c")) == BASE + 12
+    assert stopped_at(debug(b"c")) == BASE + 16
+    # Behind the first store, which is reported; turning round, the second one is ahead.
+    reply = debug(b"bs")
+    assert (reply[:9], stopped_at(reply)) == (b"T05watch:", BASE + 16)
+    assert debug(b"s").startswith(b"T05watch:%x;" % (DATA + 4))
+
+
+@pytest.mark.parametrize("problem", [KeyboardInterrupt, ConnectionError])
+def test_a_way_back_that_breaks_off_leads_nowhere(problem):
+    debug = Debugger()
+    for _ in range(50):
+        debug(b"s")
+    before = debug(b"g")
+
+    def fail() -> bool:
+        raise problem
+
+    debug.channel.interrupted = fail
+    if problem is KeyboardInterrupt:
+        assert debug(b"bc").startswith(b"T02")
+    else:
+        with pytest.raises(problem):
+            debug(b"bc")
+    assert debug(b"g") == before
+    assert stopped_at(debug(b"bs")) != 0
+
+
+def test_ctrl_c_in_the_terminal_stops_a_running_program():
+    debug = Debugger()
+
+    def fail() -> bool:
+        raise KeyboardInterrupt
+
+    debug.channel.interrupted = fail
+    assert debug(b"c").startswith(b"T02")
+    assert debug.session.ended is None
+
+
 def test_backwards_is_interrupted():
     debug = Debugger()
     debug.channel.patience = 20
