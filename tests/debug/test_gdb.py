@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -338,3 +339,26 @@ def test_extended_remote_runs_again(gdb, walk):
     served.end()
     assert done.stdout.count("exited with code 01") == 2, done.stdout + done.stderr
     assert "No threads." in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "printed"), [("detach", 0, True), ("continue", 0, True), ("kill", None, False)]
+)
+def test_the_command_line(gdb, command, status, printed):
+    elf = "kernels/examples/hello.elf"
+    rvsim = [sys.executable, "-m", "rvsim", "run", "--quiet", "--gdb", "0", elf]
+    with subprocess.Popen(rvsim, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stderr is not None
+        greeting = process.stderr.readline()
+        remote = re.search(r"-ex '(target remote :\d+)'$", greeting)
+        assert remote, greeting
+        arguments = ["-nx", "-q", "-batch", "-ex", "set confirm off", "-ex", remote[1], "-ex", "break *main"]
+        done = subprocess.run(
+            [gdb.path, *arguments, "-ex", "continue", "-ex", "delete", "-ex", command, elf],
+            capture_output=True, text=True, timeout=60, cwd=ROOT,
+        )  # fmt: skip
+        assert "Breakpoint 1, main () at kernels/examples/hello.c:4" in done.stdout
+        stdout, _ = process.communicate(timeout=60)
+    assert ("Hello from RV32IMC" in stdout) == printed
+    if status is not None:
+        assert process.returncode == status
