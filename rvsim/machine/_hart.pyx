@@ -136,10 +136,10 @@ cdef struct Kind:
     uint8_t is_branch
     uint8_t enabled             # part of the chosen instruction set
 
-# A debugger's watchpoint.
+# A debugger's watchpoint, or a rule of physical memory protection.
 cdef struct Watch:
     uint32_t low, last
-    int kinds                   # READ, WRITE
+    int kinds                   # READ, WRITE, EXECUTE
 
 
 class GuestTrap(Exception):
@@ -202,6 +202,8 @@ cdef class Hart:
     cdef list logged_csrs        # keeps the names that `entry` points to
     cdef char *text              # lines not yet written
     cdef size_t text_size
+    cdef Watch *rules            # of physical memory protection, in order of priority
+    cdef int rule_count
     cdef Watch *watches
     cdef int watch_count
     cdef uint32_t *breakpoints
@@ -266,6 +268,7 @@ cdef class Hart:
         PyMem_Free(self.regions)
         PyMem_Free(self.intervals)
         PyMem_Free(self.kinds)
+        PyMem_Free(self.rules)
         PyMem_Free(self.watches)
         PyMem_Free(self.breakpoints)
         PyMem_Free(self.text)
@@ -409,7 +412,7 @@ cdef class Hart:
         if n < 0:
             raise GuestTrap(0, 7 if store else 5, address)
         r = &self.regions[self.intervals[n].region]
-        if not r.permissions & (WRITE if store else READ) or size - 1 > r.last - address:
+        if not r.permissions & (WRITE if store else READ) or size - 1 > r.last - address or not self.permitted(address, size, WRITE if store else READ):
             raise GuestTrap(0, 7 if store else 5, address)
         return n
 
@@ -460,7 +463,7 @@ cdef class Hart:
         cdef meta details[BLOCK_LIMIT]
         cdef int which[BLOCK_LIMIT]
         cdef decoded d
-        cdef uint32_t n = 0, word, at = pc, room
+        cdef uint32_t n = 0, word, at = pc, room, fault
         cdef Region *r
         cdef block *b
         cdef bint ends = False
@@ -477,6 +480,11 @@ cdef class Hart:
                 break
             r = self.region(at)
             room = r.last - at + 1 if r != NULL and r.permissions & EXECUTE else 0
+            # mtval: the part of the instruction that could not be fetched.
+            fault = at if r == NULL or not r.permissions & EXECUTE else r.last + 1
+            if self.rule_count and room > 1 and not self.fetchable(r, at, room):
+                room = 0
+                fault = at + 2 if self.permitted(at, 2, EXECUTE) else at
             if room == 1 or (room == 0 and n):
                 if n:
                     break
@@ -496,8 +504,7 @@ cdef class Hart:
             details[n].instruction = NO_INSTRUCTION
             if room == 0:
                 code[n].handler = handler_address[HANDLER_FETCH_FAULT]
-                # mtval: the part of the instruction that could not be fetched.
-                code[n].k[0] = at if r == NULL or not r.permissions & EXECUTE else r.last + 1
+                code[n].k[0] = fault
                 n += 1
                 at += 2
                 break
@@ -763,6 +770,9 @@ cdef class Hart:
         if size - 1 > r.last - address:
             self.h.cause, self.h.irq, self.h.tval = 7 if store else 5, 0, r.last + 1
             return -1
+        if not self.permitted(address, size, WRITE if store else READ):
+            self.h.cause, self.h.irq, self.h.tval = 7 if store else 5, 0, address
+            return -1
         if r.data == NULL and address & unit:
             # A device takes whole aligned accesses only.
             self.h.cause, self.h.irq, self.h.tval = 7 if store else 5, 0, address
@@ -782,7 +792,7 @@ cdef class Hart:
         if r.data == NULL:
             return n
         host[0] = r.data + (address - r.base)
-        if not window or self.stepping or w.hooked:
+        if not window or self.stepping or w.hooked or self.rule_count:
             return n
         low, last = w.low, w.last
         if store and w.code:
@@ -1069,6 +1079,46 @@ cdef class Hart:
             if chain:
                 self.h.jump[(b.pc >> 1) & (JUMP_CACHE - 1)] = b
             b.entered += 1
+
+    # ------------------------------------------------------------ protection
+    def protect(self, rules):
+        """Set the rules of physical memory protection; may be called by a CSR write of the running program.
+
+        Parameters
+        ----------
+        rules : sequence of (low, last, permissions)
+            In order of priority; 4 read, 2 write, 1 execute.
+        """
+        cdef int i
+        if not rules and not self.rule_count:
+            return
+        PyMem_Free(self.rules)
+        self.rule_count = 0
+        self.rules = <Watch *>PyMem_Calloc(max(1, len(rules)), sizeof(Watch))
+        if self.rules == NULL:
+            raise MemoryError
+        for i, (low, last, kinds) in enumerate(rules):
+            self.rules[i] = Watch(low, last, kinds)
+        self.rule_count = len(rules)
+        # Windows and predecoded instructions are permissions checked before. The running block is freed later.
+        for i in range(self.block_count):
+            self.blocks[i].dead = 1
+        self.bury()
+
+    cdef bint permitted(self, uint32_t address, uint32_t size, int kind) noexcept nogil:
+        """Whether protection lets an access through: the first rule that holds any byte of it must hold all and allow it."""
+        cdef int i
+        cdef uint32_t last = address + (size - 1)
+        for i in range(self.rule_count):
+            if self.rules[i].low <= last and address <= self.rules[i].last:
+                return self.rules[i].low <= address and last <= self.rules[i].last and self.rules[i].kinds & kind != 0
+        return True
+
+    cdef bint fetchable(self, Region *r, uint32_t at, uint32_t room) noexcept nogil:
+        """Whether protection lets both halves of the instruction be fetched."""
+        cdef uint16_t half = 0
+        memcpy(&half, r.data + (at - r.base), 2)
+        return self.permitted(at, 2, EXECUTE) and (half & 3 != 3 or room < 4 or self.permitted(at + 2, 2, EXECUTE))
 
     # ------------------------------------------------------------ debugging
     def debug(self, breakpoints, watchpoints):
@@ -1524,7 +1574,7 @@ cdef int slow_plain(hart *h, block *b, insn *e, uint32_t address, int size, int 
 cdef int slow_probe(hart *h, uint32_t address) noexcept nogil:
     """Whether a word cannot be written; devices take no atomic accesses."""
     cdef Region *r = (<Hart>h.self).region(address)
-    if r == NULL or r.data == NULL or not r.permissions & WRITE or 3 > r.last - address:
+    if r == NULL or r.data == NULL or not r.permissions & WRITE or 3 > r.last - address or not (<Hart>h.self).permitted(address, 4, WRITE):
         h.irq, h.cause, h.tval = 0, 7, address
         return 1
     return 0

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 # mcycle, minstret and their upper halves are logged with the value written, which the next instruction reads.
 _COUNTERS = frozenset({0xB00, 0xB02, 0xB80, 0xB82})
-# Spike's hardware performance counters are constants, and writes of them not logged.
-_SILENT = frozenset({*range(0xB03, 0xB20), *range(0xB83, 0xBA0)})
+# Spike's hardware performance counters and tdata1 on are constants, and writes of them not logged.
+_SILENT = frozenset({*range(0xB03, 0xB20), *range(0xB83, 0xBA0), *range(0x7A1, 0x7A5)})
 
 
 def destination(instruction: Instruction, word: int) -> int:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from rvsim.machine._hart import GuestTrap
+from rvsim.machine.pmp import ADDRESS, CFG, ENTRIES, Pmp, Rule
 
 ILLEGAL_INSTRUCTION = 2
 MSTATUS_MIE, MSTATUS_MPIE, MSTATUS_MPP = 1 << 3, 1 << 7, 3 << 11
@@ -23,6 +24,7 @@ PRIORITY = (11, 3, 7)
 MSTATUS, MISA, MIE, MTVEC, MSTATUSH, MCOUNTINHIBIT, MHPMEVENT = 0x300, 0x301, 0x304, 0x305, 0x310, 0x320, 0x320
 MSCRATCH, MEPC, MCAUSE, MTVAL, MIP = 0x340, 0x341, 0x342, 0x343, 0x344
 CAPABILITY = 0xFC0
+TRIGGERS = range(0x7A0, 0x7A5)
 CYCLE, TIME, INSTRET = 0, 1, 2
 COUNTERS = 32
 WORD, LONG = 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF
@@ -90,6 +92,8 @@ class CsrFile:
         Counts that a hardware performance counter may follow; mhpmevent n selects events[n], 0 counts nothing.
     time : callable, optional
         mtime; cycles by default.
+    protect : callable, optional
+        Gets the rules of physical memory protection (`Pmp`) when they change.
     alignment : int
         Bytes that instructions are aligned to, 2 or 4.
     """
@@ -103,6 +107,7 @@ class CsrFile:
         lines: Callable[[], int] = lambda: 0,
         events: Sequence[Callable[[], int]] = (lambda: 0,),
         time: Callable[[], int] | None = None,
+        protect: Callable[[list[Rule]], object] = lambda rules: None,
         alignment: int = 2,
     ) -> None:
         self.lines, self.events = lines, events
@@ -156,6 +161,17 @@ class CsrFile:
             if n > INSTRET:
                 self._read[MHPMEVENT + n] = partial(self.selected.__getitem__, n)
                 self._write[MHPMEVENT + n] = partial(self._select, n)
+        self.pmp = Pmp(protect)
+        for n in range(ENTRIES):
+            self._read[ADDRESS + n] = partial(self._pmp_address, n)
+            self._write[ADDRESS + n] = partial(self.pmp.write_address, n)
+        for n in range(ENTRIES // 4):
+            self._read[CFG + n] = partial(self.pmp.read_cfg, n)
+            self._write[CFG + n] = partial(self.pmp.write_cfg, n)
+        # tselect, tdata1 to 3, tinfo: there are no triggers (debug specification 1.0, section 5.6).
+        for number in TRIGGERS:
+            self._read[number] = lambda: 0
+            self._write[number] = lambda v: None
         if capability is not None:
             self._read[CAPABILITY] = lambda: capability
 
@@ -182,6 +198,9 @@ class CsrFile:
         self.mcountinhibit = value & ~(1 << TIME) & WORD
         for n, counter in enumerate(self.counters):
             counter.inhibit(bool(self.mcountinhibit >> n & 1))
+
+    def _pmp_address(self, n: int) -> int:
+        return self.pmp.address[n]
 
     def _select(self, n: int, value: int) -> None:
         """Let counter n follow an event from here on; what is not an event is none."""
@@ -244,6 +263,7 @@ class CsrFile:
             **{name: getattr(self, name) for name in self._SAVED},
             "counters": [[c.offset, c.held] for c in self.counters],
             "events": list(self.selected),
+            "pmp": self.pmp.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -257,6 +277,7 @@ class CsrFile:
             (MIE, "mie"),
         ):
             self._write[number](int(state[name]))
+        self.pmp.restore(state["pmp"])
         self.mcountinhibit = int(state["mcountinhibit"]) & WORD
         for n, (offset, held) in enumerate(state["counters"][:COUNTERS]):
             self.counters[n].offset = int(offset)

@@ -177,6 +177,7 @@ class Machine:
             lines=self._lines,
             events=events.counters(self),
             time=self._time(),
+            protect=self.hart.protect,
             alignment=alignment,
         )
         calls: dict[str, Callable[..., int | None]] = {"fence_i": lambda: None}
