@@ -30,7 +30,8 @@ SLICE = 1 << 22
 TRAPS = 8
 # Changes remembered. Beyond, the history begins anew, so that a debugger cannot fill the host's memory.
 CHANGES = 4096
-ENDED = frozenset({"limit", "breakpoint", "watchpoint", "step", "interrupted"})
+# Reasons of a stop after which the program can go on.
+GOES_ON = frozenset({"limit", "breakpoint", "watchpoint", "step", "interrupted"})
 
 
 class Position(NamedTuple):
@@ -156,7 +157,7 @@ class History:
         """Run as `Machine.resume(limit)` does, recording; stops earlier, with reason ``limit``, for a checkpoint."""
         ahead = self._due() - self.machine.instructions
         stop = self._forward(min(limit, ahead) if ahead > 0 else limit)
-        if stop.reason in ENDED and self.machine.instructions >= self._due():
+        if stop.reason in GOES_ON and self.machine.instructions >= self._due():
             self._add(self._present())
         # A slice may end at a breakpoint: it stands before it, and the next slice would pass it.
         if stop.reason == "limit" and self.machine.pc in self.breakpoints:
@@ -271,7 +272,7 @@ class History:
                 found = self.here, Hit("watchpoint", stop.address, stop.access)
             if stop.reason == "interrupted" or interrupted():
                 return upper, Hit("interrupted")
-            if stop.reason not in ENDED:
+            if stop.reason not in GOES_ON:
                 break
         for _ in range(TRAPS):
             if self.here == upper or machine.instructions > upper.instructions:
@@ -339,7 +340,7 @@ class History:
 
     def _run_to(self, count: int) -> None:
         while self.machine.instructions < count:
-            if self._forward(count - self.machine.instructions).reason not in ENDED:
+            if self._forward(count - self.machine.instructions).reason not in GOES_ON:
                 return
 
     def _walk(self, goal: Position) -> Mark:

@@ -252,6 +252,32 @@ def test_interrupts_are_positions_too():
         assert (m.instructions, m.pc, m.registers, m.cycles) == seen[0]
 
 
+@pytest.mark.parametrize("name", ["fc_int8", "dwconv_int8"])
+@pytest.mark.parametrize("accel", ["off", "on"])
+def test_counters_are_those_of_a_run_without_a_debugger(root, name, accel):
+    options = {"accel": accel, "stdout": lambda data: None}
+    elf = root / "kernels" / "examples" / f"{name}.elf"
+    expected = Machine.from_elf(elf, **options).run().to_dict()
+    m = Machine.from_elf(elf, **options)
+    history = History(m, spacing=50_000)
+    run_to(history, expected["instructions"] // 2)
+    for _ in range(20):
+        history.step_back()
+    saved = history.save()
+    history.add_breakpoint(m.pc)
+    history.back(lambda: False)
+    history.clear()
+    while history.resume(1 << 30).reason != "exit":
+        pass
+    for _ in range(3):
+        history.step_back()
+    history.load(saved)
+    while history.resume(1 << 30).reason != "exit":
+        pass
+    result = m.result().to_dict()
+    assert {**result, "host_seconds": 0} == {**expected, "host_seconds": 0}
+
+
 def test_input_is_read_again():
     # Reads a byte, adds it up, for ever.
     typed = iter([b"a", b"b", b"c", b"d", b"e"])
