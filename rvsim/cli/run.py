@@ -156,13 +156,15 @@ def _run_or_debug(machine: Machine, args: argparse.Namespace) -> RunResult:
     if not args.gdb:
         return machine.run(args.max_instructions)
 
-    from rvsim.debug.server import LOOPBACK, serve
+    from rvsim.debug.server import parse_address, serve
 
-    host, colon, port = args.gdb.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535 or (colon and not host):
-        raise UsageError(f"--gdb: expected a port such as 3333, or HOST:PORT, found {args.gdb!r}")
-    end = serve(machine, host.strip("[]") or LOOPBACK, int(port), max_instructions=args.max_instructions)
-    return machine.run(args.max_instructions) if end == "detach" else machine.result()
+    limit = args.max_instructions
+    end = serve(machine, *parse_address(args.gdb), max_instructions=limit)
+    if end == "detach":
+        return machine.run(limit and max(1, limit - machine.instructions))
+    if end != "exit":
+        machine.abandon("the debugger ended the run" if end == "kill" else "interrupted")
+    return machine.result()
 
 
 def is_snapshot(path: str) -> bool:
@@ -236,6 +238,10 @@ def check_files(args: argparse.Namespace, program: Program) -> None:
     options = ("json", "output", "commit_log", "signature", "save")
     named = {option: path for option in options if (path := getattr(args, option, None)) and path != "-"}
     written = list(named.values())
+    if getattr(args, "gdb", None) and "commit_log" in named:
+        raise UsageError(
+            "--gdb and --commit-log exclude each other: a debugger goes back and forth; log a run without it"
+        )
     for path in written:
         check_writable(path)
         if os.path.exists(path) and os.path.exists(args.elf) and os.path.samefile(path, args.elf):

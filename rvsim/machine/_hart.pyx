@@ -429,6 +429,10 @@ cdef class Hart:
         """Value of x`number`."""
         return self.h.x[number & 31]
 
+    def forget_reservation(self):
+        """A trap ends the reservation of lr.w, as in Spike; the manual leaves it open (unprivileged manual, section 14.2)."""
+        self.h.reg_RESERVATION = 0
+
     def set_register(self, int number, uint32_t value):
         if number & 31:
             self.h.x[number & 31] = value

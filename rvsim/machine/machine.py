@@ -381,6 +381,7 @@ class Machine:
 
     def _enter_trap(self, irq: int, cause: int, tval: int, pc: int) -> None:
         self.hart.traps += 1
+        self.hart.forget_reservation()
         self.stalls[pc] += self.timing.trap_cycles
         self.hart.pc = self.csrs.enter_trap(irq, cause, tval, pc)
 
@@ -585,6 +586,10 @@ class Machine:
         return Stop(
             "interrupted", self.hart.pc, message=f"interrupted at {where} after {self.instructions} instructions"
         )
+
+    def abandon(self, why: str) -> None:
+        """End the run here, as Ctrl-C does."""
+        self._stop = Stop("interrupted", self.hart.pc, message=f"{why} at {self.program.where(self.hart.pc)}")
 
     # ------------------------------------------------------------ debugging
     @property

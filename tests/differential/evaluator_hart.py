@@ -255,6 +255,7 @@ class EvaluatorHart:
             cause, tval = self.trap
             if self.csrs.mtvec & ~3:
                 self.traps += 1
+                self.reservation = 0
                 self.cycles += self.timing.trap_cycles
                 self.pc = self.csrs.enter_trap(0, cause, tval, self.pc)
             elif cause == ECALL:
