@@ -3,6 +3,7 @@
 #   make demo     install into .venv and compare a convolution with and without the coprocessor
 #   make test     the tests                           (PYTEST_ARGS="-k decode" selects)
 #   make check    ruff and mypy
+#   make fuzz, fuzz-parsers, sanitize, coverage    more of the proof than the tests run (docs/testing.md)
 #   make bench    host speed beside the other simulators of this machine, into docs/benchmarks/
 #   make clean    remove what was built; the environment too
 #
@@ -57,7 +58,20 @@ $(BIN)/python:
 	@command -v $${CC:-cc} >/dev/null || { echo "make: expected a C compiler as $${CC:-cc}, found none; on Debian and Ubuntu: apt-get install gcc libc6-dev" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# Random programs on the interpreter, the evaluator and qemu-riscv32: make fuzz PROGRAMS=20000 SECONDS=inf SEED=
-.PHONY: fuzz
+# Random programs on the interpreter, qemu-riscv32 and the evaluator: make fuzz PROGRAMS=20000 SECONDS=inf SEED=
+.PHONY: fuzz fuzz-parsers sanitize coverage
 fuzz: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.differential.fuzz --programs $(or $(PROGRAMS),20000) --seconds $(or $(SECONDS),inf) --seed "$(SEED)"
+
+# Damaged files for everything that reads files: make fuzz-parsers TARGET=elf SECONDS=600 SEED=
+fuzz-parsers: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.fuzz.parsers --target $(or $(TARGET),all) --seconds $(or $(SECONDS),60) --seed "$(SEED)"
+
+# The tests of the extension modules under AddressSanitizer and UndefinedBehaviorSanitizer, in a copy below build/
+sanitize: $(VENV)/.installed-test
+	@$(BIN)/python tests/instrumented.py sanitize $(PYTEST_ARGS)
+
+# Lines of the Cython modules that the tests execute, in a copy below build/
+coverage: $(VENV)/.installed-test
+	@$(BIN)/python -c 'import coverage' 2>/dev/null || $(PIP) install --quiet 'coverage>=7'
+	@$(BIN)/python tests/instrumented.py coverage $(PYTEST_ARGS)

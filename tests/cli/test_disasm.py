@@ -139,8 +139,9 @@ def test_what_cannot_be_listed(arguments: list[str], message: str, capsys: pytes
 
 
 def test_counts_are_those_of_the_run(capsys: pytest.CaptureFixture[str]) -> None:
-    result = Machine.from_elf(load_elf(ROOT / "kernels/examples/hello.elf"), stdout=lambda data: None).run()
-    lines = disasm(capsys, "hello.elf", "--counts")
+    program = load_elf(ROOT / "kernels/examples/hello.elf")
+    result = Machine.from_elf(program, args=["some", "words"], stdout=lambda data: None).run()
+    lines = disasm(capsys, "hello.elf", "--counts", "some", "words")
     rows = [re.match(r"\s*(\d+)\s+(\d+)  (\w+):\t", line) for line in lines]
     assert sum(int(row[1]) for row in rows if row) == result.instructions
     assert sum(int(row[2]) for row in rows if row) == result.cycles

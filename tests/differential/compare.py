@@ -166,7 +166,7 @@ def compare(
         peers.append(("evaluator", bytes(hart.output)))
     told = b""
     if qemu is not None and kind.cpu is not None:
-        status, told = run_qemu(qemu, link(programs, kind.modify, signals=True), kind.cpu)
+        status, told = run_qemu(qemu, link(programs, kind.modify, kind.signals), kind.cpu)
         if result.stop_reason != "exit" and (status != 0 or result.stop_reason == "limit"):
             # Not at the limit: qemu-riscv32 may well end a loop of 2**32 rounds.
             return Outcome(f"{INVALID}: {result.message}; qemu-riscv32 ends with {status}", 0, Counter())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,33 +75,50 @@ _NUMBER = re.compile(r"(0[xXbB])?[0-9][0-9a-fA-F'_.]*")
 def damage_bytes(draw: random.Random, corpus: Sequence[bytes]) -> bytes:
     """One file of the corpus with one to eight changes; headers at the beginning and the end suffer most."""
     data = bytearray(draw.choice(corpus))
+    sections = _sections(data)
     for _ in range(draw.choice((1, 1, 1, 2, 3, 8))):
         if not data:
             break
         place = draw.random()
         span = min(len(data), 256 if place < 0.3 else 1024 if place < 0.6 else len(data))
         at = draw.randrange(span) if place < 0.3 else len(data) - 1 - draw.randrange(span)
-        kind = draw.randrange(8)
-        if kind == 0:
-            data[at] ^= 1 << draw.randrange(8)
-        elif kind == 1:
-            data[at] = draw.choice((0, 1, 0x7F, 0x80, 0xFF, draw.randrange(256)))
-        elif kind in (2, 3, 4):
-            width = draw.choice((2, 4, 4, 4, 8))
-            at -= at % width
-            value = draw.choice((*INTERESTING, len(data), draw.randrange(2 * len(data)), draw.getrandbits(32)))
-            data[at : at + width] = (value & (1 << 8 * width) - 1).to_bytes(width, "little")
-        elif kind == 5:
-            del data[at : at + draw.choice((1, 4, 40, 1000, len(data)))]
-        elif kind == 6:
-            other = draw.choice(corpus)
-            start = draw.randrange(len(other) or 1)
-            data[at:at] = other[start : start + draw.choice((1, 4, 40, 500))]
-        else:
-            start = draw.randrange(len(data))
-            size = draw.choice((4, 8, 16, 40))
-            data[at : at + size] = data[start : start + size]
+        if sections and draw.random() < 0.4:
+            # Small sections as often as large ones.
+            start, size = draw.choice(sections)
+            at = min(start + draw.randrange(size), len(data) - 1)
+        _damage(draw, data, at, draw.choice(corpus))
     return bytes(data)
+
+
+def _sections(data: bytes) -> list[tuple[int, int]]:
+    """Offset and size of each section of an ELF of 32 bits; nothing for another file."""
+    if data[:5] != b"\x7fELF\x01":
+        return []
+    (table,), (entry, count) = struct.unpack_from("<I", data, 32), struct.unpack_from("<HH", data, 46)
+    headers = [struct.unpack_from("<10I", data, table + n * entry) for n in range(count)]
+    return [(h[4], h[5]) for h in headers if h[5] and h[4] + h[5] <= len(data)]
+
+
+def _damage(draw: random.Random, data: bytearray, at: int, other: bytes) -> None:
+    kind = draw.randrange(8)
+    if kind == 0:
+        data[at] ^= 1 << draw.randrange(8)
+    elif kind == 1:
+        data[at] = draw.choice((0, 1, 0x7F, 0x80, 0xFF, draw.randrange(256)))
+    elif kind in (2, 3, 4):
+        width = draw.choice((2, 4, 4, 4, 8))
+        at -= at % width
+        value = draw.choice((*INTERESTING, len(data), draw.randrange(2 * len(data)), draw.getrandbits(32)))
+        data[at : at + width] = (value & (1 << 8 * width) - 1).to_bytes(width, "little")
+    elif kind == 5:
+        del data[at : at + draw.choice((1, 4, 40, 1000, len(data)))]
+    elif kind == 6:
+        start = draw.randrange(len(other) or 1)
+        data[at:at] = other[start : start + draw.choice((1, 4, 40, 500))]
+    else:
+        start = draw.randrange(len(data))
+        size = draw.choice((4, 8, 16, 40))
+        data[at : at + size] = data[start : start + size]
 
 
 def damage_text(draw: random.Random, corpus: Sequence[bytes]) -> bytes:
