@@ -17,12 +17,16 @@ from rvsim.asm.state import State
 from rvsim.asm.tokens import column
 from rvsim.isa.ir import wrap
 
+MAX_KNOWN = 50_000
+"""Most statements whose code is kept."""
+
 
 class Coder:
     """Codes instructions for the options and into the section of a state."""
 
     def __init__(self, state: State) -> None:
         self.state = state
+        self._known: dict[tuple[str, str, int, str, bool], list[Coded]] = {}
 
     def begin(self) -> None:
         section = self.state.section
@@ -39,9 +43,16 @@ class Coder:
 
     def instruction(self, name: str, statement: Statement) -> None:
         """Assemble an instruction or pseudo-instruction."""
-        written = cut(statement.operands, statement.column)
-        end = statement.column + len(statement.operands.rstrip())
-        coded = self._code(name, {}, written, end)
+        options = self.state.options
+        key = (name, statement.operands, statement.column, options.isa.name, options.rvc)
+        coded = self._known.get(key)
+        if coded is None:
+            self.state.looked_up = False
+            written = cut(statement.operands, statement.column)
+            coded = self._code(name, {}, written, statement.column + len(statement.operands.rstrip()))
+            # What no symbol is in is always coded in the same way: repetitions and programs are full of it.
+            if not self.state.looked_up and len(self._known) < MAX_KNOWN:
+                self._known[key] = coded
         self.begin()
         for each in coded:
             self.emit(each)

@@ -12,7 +12,7 @@ from rvsim.asm.source import MAX_STATEMENT, Raw
 MAX_DEPTH = 100
 """Deepest nesting of macros, repetitions and included files (GNU as nests macros 100 deep)."""
 
-MAX_STATEMENTS = 1_000_000
+MAX_STATEMENTS = 500_000
 """Most statements of an assembly, repeated ones counted each time."""
 
 _ARGUMENT = re.compile(r"\\(@|\(\)|[A-Za-z_$][\w$]*)")

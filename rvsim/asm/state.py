@@ -100,6 +100,7 @@ class State:
         self.section = self.previous = self.sections[".text"]
         self._evaluating: set[str] = set()
         self._values: dict[str, Value] = {}
+        self.looked_up = False  # whether a symbol was, since this was last cleared
         self.final = False  # addresses are the last ones
 
     def include(self, source: str, name: str) -> None:
@@ -164,6 +165,7 @@ class State:
 
     def _lookup(self, symbol: Symbol) -> Node:
         name = symbol.name
+        self.looked_up = True
         entry = self.symbols.get(name)
         if entry is not None and entry.value is not None:
             return entry.value
@@ -236,7 +238,10 @@ class State:
 
     def value(self, node: Node) -> Value:
         """The value of a node by the addresses of now."""
-        return evaluate(node, self.symbol_value, self.label_value)
+        try:
+            return evaluate(node, self.symbol_value, self.label_value)
+        except RecursionError:
+            raise Problem("expected a simpler expression, found one nested too deeply") from None
 
     def reserve(self, entry: SymbolEntry, size: int, alignment: int) -> None:
         """Define a symbol as `size` bytes of .bss."""
