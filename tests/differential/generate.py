@@ -194,6 +194,7 @@ class Generator:
         self.path: tuple[int, ...] = ()
         self.floor = 0
         self.groups = itertools.count(1)
+        self.far: list[tuple[list[Slot], int]] = []
         self.sites: list[Site] = []  # places to patch, and what is reserved there
         pick = self.random.sample
         # One pointer that compressed accesses reach, one anywhere, sometimes sp; and where the registers are saved.
@@ -490,6 +491,33 @@ class Generator:
                 self.plain()
             site, _ = self.site(size)
 
+    def far_patch(self) -> None:
+        """Store one of two instructions, by turns, over a place behind the body; before the first store it is no code."""
+        place: list[Slot] = []
+        size = self.random.choice((2, 4))
+        first, second = (self._replacement(size, self.reserved) for _ in range(2))
+        value = self.free()
+        self.emit("LW", rd=value, rs1=self.save, imm=SAVED - 4)  # rounds to go
+        with self.group(), self.reserve(value):
+            mask = self.free()
+            self.emit("ANDI", rd=value, rs1=value, imm=1)
+            self.emit("SUB", rd=value, rs2=value)
+            self.load_immediate(mask, first ^ second)
+            self.emit("AND", rd=value, rs1=value, rs2=mask)
+            self.load_immediate(mask, second)
+            self.emit("XOR", rd=value, rs1=value, rs2=mask)
+            self.load_immediate(mask, lambda: place[0].address)
+            self.emit("SW" if size == 4 else "SH", rs1=mask, rs2=value)
+            self.emit("FENCE_I")
+        self.far.append((place, size))
+
+    def far_sites(self) -> None:
+        """The places of far patches, each behind some code."""
+        for place, size in self.far:
+            for _ in range(self.random.randint(0, 30)):
+                self.plain()
+            place.append(self.plain(size))
+
     def _replacement(self, size: int, reserved: set[int]) -> int:
         """The bits of one instruction, or of two compressed ones, that write none of these registers."""
         count = len(self.slots)
@@ -561,7 +589,7 @@ class Generator:
         if (self.traps or self.signals) and self.chance(0.15):
             self.trap()
         elif self.modify and self.chance(0.12):
-            self.patch()
+            self.far_patch() if self.rounds > 1 and self.chance(0.1) else self.patch()
         elif roll < 0.5:
             self.plain()
         elif roll < 0.56:
@@ -606,6 +634,7 @@ class Generator:
         first = len(self.slots)
         for _ in range(self.length):
             self.item()
+        self.far_sites()
         end = self.emit("C_NOP")
         # Without what sets the registers before, programs would differ by what a peer starts with.
         body = range(first, len(self.slots) - 1)
