@@ -330,7 +330,6 @@ class Directives:
         size = 1 if size is None else size
         if not size >= 0:
             raise Problem(f"expected a size from 0 to 8, found {size}", s.column + 1)
-        size = min(size, 8)
         # The manual: the value is a number of four bytes, whatever lies above it is 0.
         pattern = ((value or 0) & 0xFFFF_FFFF).to_bytes(8, "little")[:size]
         self._fill(count or 0, pattern, s)

@@ -19,6 +19,7 @@ CASES = [
     ("xor a0, a1, zeor", 1, 13, "expected a symbol that is defined, found zeor"),
     ("sub a0, a1, zeor", 1, 13, "expected a register, found 'zeor'; did you mean zero?"),
     ("c.lw t0, 4(a1)", 1, 6, "expected a register from s0 to a5 (x8 to x15), found 't0'"),
+    ("c.lw s10, 4(a1)", 1, 6, "expected a register from s0 to a5 (x8 to x15), found 's10'"),
     ("nop a0", 1, 5, "expected no operands, found 1"),
     ("lw a0, 4[a1]", 1, 9, "expected an operator or the end of the expression, found '['"),
     (".option norvc\nc.addi a0, 1", 2, 1, "expected a 32-bit instruction, found c.addi under .option norvc"),
@@ -136,6 +137,8 @@ def test_a_macro_says_where_it_was_expanded():
 def test_columns_behind_comments_and_semicolons():
     [found] = diagnostics("nop; /* one\ntwo */ nop; addd # three")
     assert (found.place.line, found.column) == (2, 13)
+    [found] = diagnostics("/* one\ntwo\nthree */ addd /* four */")
+    assert (found.place.line, found.column) == (3, 10)
 
 
 @pytest.mark.parametrize("source", [".byte 300", ".half -40000", ".word 0x123456789"])

@@ -118,6 +118,7 @@ def test_calls_shrink_when_asked(source, shown):
         (".byte 1\n.balign 4, 0xff\n.byte 2", "01ffffff 02"),
         (".byte 1\n.p2align 3, , 2\n.byte 2", "01 02"),
         (".byte 1\n.org 4, 0x11\n.byte 2", "01111111 02"),
+        (".fill 1, 100, 0x1122334455", "55443322 00000000"),
         (". = 4\n.byte 2", "00000000 02"),
         ("x: .byte 1, 2\n.org x + 4\ny: .byte y - x", "01020000 04"),
         (".uleb128 b - a\na: .zero 200\nb:", "c801" + "00" * 200),

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rvsim.asm import assemble, assemble_program
 from rvsim.machine import Machine
@@ -213,6 +215,20 @@ def test_lines_of_a_compiler_are_kept(gnu, tmp_path):
     source = '.file 1 "dir" "a.c"\n_start:\n.loc 1 7 3\nnop\n.loc 1 9\nnop\nnop\n'
     text = gnu.run("objdump", "--dwarf=decodedline", write(assemble(source), tmp_path))
     assert re.findall(r"a\.c\s+(\d+)\s+0x8000000(\d)", text) == [("7", "0"), ("9", "2")]
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from([0, 0, 2, 30, 500])), min_size=1, max_size=12))
+def test_lines_of_any_distance(gaps):
+    source, wanted, line, address = "", [], 1, 0x8000_0000
+    for blank, filling in gaps:
+        source += "\n" * blank + f"nop; .zero {filling}\n"
+        wanted.append((address, line + blank))
+        line, address = line + blank + 1, address + 2 + filling
+    dwarf = elf(assemble(source)).get_dwarf_info()
+    [unit] = dwarf.iter_CUs()
+    states = [e.state for e in dwarf.line_program_for_CU(unit).get_entries() if e.state]
+    assert [(s.address, s.line) for s in states if not s.end_sequence] == wanted
+    assert (states[-1].address, states[-1].end_sequence) == (address, True)
 
 
 def test_what_a_compiler_writes(gnu, tmp_path, agree):
