@@ -492,7 +492,7 @@ class Generator:
             site, _ = self.site(size)
 
     def far_patch(self) -> None:
-        """Store one of two instructions, by turns, over a place behind the body; before the first store it is no code."""
+        """Store one of two instructions, by turns, over a place behind the body, no code before the first store."""
         place: list[Slot] = []
         size = self.random.choice((2, 4))
         first, second = (self._replacement(size, self.reserved) for _ in range(2))
