@@ -480,7 +480,7 @@ def _read_segments(headers: list[Any], image: bytes, path: str, max_memory: int)
             raise ElfError(
                 f"{path} asks for at least {total:,} bytes of memory, the limit is {max_memory:,}; {MAP_HINT}"
             )
-        # PHDRS without FLAGS in a linker script may leave none (riscv-tests): the program does not say, so all is allowed.
+        # PHDRS without FLAGS in a linker script may leave none (riscv-tests): then all is allowed.
         flags = header["p_flags"] or P_FLAGS.PF_R | P_FLAGS.PF_W | P_FLAGS.PF_X
         if header["p_paddr"] != address and file_size:
             images.append((header["p_paddr"], image[offset : offset + file_size]))
