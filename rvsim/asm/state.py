@@ -219,7 +219,7 @@ class State:
                 number = symbol.name.partition("\x01")[0]
                 raise Problem(f"expected a label {number}: behind this, found none", symbol.column)
             known = [name for name, each in self.symbols.items() if each.value is not None and "\x01" not in name]
-            hint = suggestion(symbol.name, known)
+            hint = suggestion(symbol.name, [*known, *REGISTER_NUMBERS])
             raise Problem(f"expected a symbol that is defined, found {symbol.name}{hint}", symbol.column)
         if symbol.name in self._evaluating:
             raise Problem(f"expected a value, found {symbol.name}, which is defined by itself", symbol.column)

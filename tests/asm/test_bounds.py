@@ -64,7 +64,10 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+LONG = ("a long repetition", "nested repetitions")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in HOSTILE])
 def test_hostile(name):
     source, message = HOSTILE[name]
     start = time.perf_counter()

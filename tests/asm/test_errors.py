@@ -16,7 +16,7 @@ CASES = [
     ("beq a0, a1", 1, 11, "expected 3 operands (rs1, rs2, imm), found 2"),
     ("sub a0, a1, 5", 1, 13, "expected a register, found '5'"),
     ("addi a0, a1, a2", 1, 14, "expected an immediate, found register a2"),
-    ("xor a0, a1, zeor", 1, 13, "expected a symbol that is defined, found zeor"),
+    ("xor a0, a1, zeor", 1, 13, "expected a symbol that is defined, found zeor; did you mean zero?"),
     ("sub a0, a1, zeor", 1, 13, "expected a register, found 'zeor'; did you mean zero?"),
     ("c.lw t0, 4(a1)", 1, 6, "expected a register from s0 to a5 (x8 to x15), found 't0'"),
     ("c.lw s10, 4(a1)", 1, 6, "expected a register from s0 to a5 (x8 to x15), found 's10'"),
