@@ -19,7 +19,7 @@ class Clint(Device):
     exist read 0 and ignore writes.
     """
 
-    name, size = "clint", 0x1_0000
+    name, size, timed = "clint", 0x1_0000, TIMER
 
     def __init__(self, bus: Bus, base: int = 0x0200_0000) -> None:
         self.bus, self.base = bus, base

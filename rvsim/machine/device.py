@@ -37,11 +37,14 @@ class Device(ABC):
         First address.
     size : int
         Bytes that the device takes from `base`.
+    timed : int
+        Bits of mip whose change `deadline` announces.
     """
 
     name: str
     base: int
     size: int
+    timed: int = 0
 
     @abstractmethod
     def read(self, offset: int, size: int) -> int:

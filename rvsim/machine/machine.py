@@ -20,7 +20,7 @@ from rvsim.machine._hart import GuestTrap, Hart
 from rvsim.machine.clint import Clint
 from rvsim.machine.console import Console
 from rvsim.machine.csr import INTERRUPT_CSRS, CsrFile
-from rvsim.machine.device import TIMER, Device, DeviceFault
+from rvsim.machine.device import Device, DeviceFault
 from rvsim.machine.diagnosis import explain, memory_hint
 from rvsim.machine.elf import Program, load_elf
 from rvsim.machine.hostcall import Clock, Exit, HostCalls
@@ -386,8 +386,11 @@ class Machine:
         self.hart.pc = self.csrs.enter_trap(irq, cause, tval, pc)
 
     def _deadline(self) -> int | None:
-        """The next cycle at which a device changes its interrupt by itself."""
-        return min((d for d in (device.deadline() for device in self.devices) if d is not None), default=None)
+        """The next cycle at which a device changes an enabled interrupt by itself."""
+        mie = self.csrs.mie
+        return min(
+            (d for each in self.devices if each.timed & mie and (d := each.deadline()) is not None), default=None
+        )
 
     def _lines(self) -> int:
         bits = 0
@@ -569,7 +572,7 @@ class Machine:
         if self._lines() & self.csrs.mie:
             return None
         deadline = self._deadline()
-        if deadline is not None and self.csrs.mie & TIMER:
+        if deadline is not None:
             idle = max(0, deadline - self.hart.cycles)
             self.hart.stall_cycles += idle
             self.stalls[pc] += idle

@@ -36,7 +36,7 @@ class Uart(Device):
     base : int
     """
 
-    name, size = "uart", 0x100
+    name, size, timed = "uart", 0x100, EXTERNAL
 
     def __init__(self, bus: Bus, console: Console, base: int = 0x1000_0000) -> None:
         self.bus, self.console, self.base = bus, console, base
