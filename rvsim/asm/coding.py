@@ -26,7 +26,7 @@ class Coder:
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self._known: dict[tuple[str, str, int, str, bool], list[Coded]] = {}
+        self._known: dict[tuple[str, str, int, str, bool, bool], list[Coded]] = {}
 
     def begin(self) -> None:
         section = self.state.section
@@ -44,7 +44,7 @@ class Coder:
     def instruction(self, name: str, statement: Statement) -> None:
         """Assemble an instruction or pseudo-instruction."""
         options = self.state.options
-        key = (name, statement.operands, statement.column, options.isa.name, options.rvc)
+        key = (name, statement.operands, statement.column, options.isa.name, options.rvc, options.relax)
         coded = self._known.get(key)
         if coded is None:
             self.state.looked_up = False

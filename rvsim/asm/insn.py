@@ -76,9 +76,10 @@ _WHERE = {
     "imm_cj": [(12, 11, 1), (11, 4, 1), (9, 8, 2), (8, 10, 1), (7, 6, 1), (6, 7, 1), (3, 1, 3), (2, 5, 1)],
 }
 
+_R4 = "{opcode},{func3},{func2},{name(rd)},{name(rs1)},{name(rs2)},{name(rs3)}"
 FORMATS = {
-    "r": ["{opcode},{func3},{func7},{name(rd)},{name(rs1)},{name(rs2)}", "r4"],
-    "r4": ["{opcode},{func3},{func2},{name(rd)},{name(rs1)},{name(rs2)},{name(rs3)}"],
+    "r": ["{opcode},{func3},{func7},{name(rd)},{name(rs1)},{name(rs2)}", _R4],
+    "r4": [_R4],
     "i": [
         "{opcode},{func3},{name(rd)},{name(rs1)},{imm_i:s}",
         "{opcode},{func3},{name(rd)},{imm_i:s}({name(rs1)})",
@@ -97,7 +98,6 @@ FORMATS = {
     "cb": ["{c_op},{c_func3},{name(8+rs1_)},{imm_cb:t}"],
     "cj": ["{c_op},{c_func3},{imm_cj:t}"],
 }
-FORMATS["r"][1:] = FORMATS["r4"]
 FORMATS["sb"], FORMATS["uj"] = FORMATS["b"], FORMATS["j"]
 
 

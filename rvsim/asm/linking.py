@@ -66,7 +66,7 @@ class Linker:
         permissions = "ax"
         for section in sorted(allocated, key=order):
             flags = "".join(f for f in "awx" if f in section.flags)
-            if flags.replace("w", "") + flags != permissions.replace("w", "") + permissions and address != text:
+            if flags != permissions and address != text:
                 address = -(-address // PAGE) * PAGE
             permissions = flags
             section.base = address = -(-address // section.alignment) * section.alignment

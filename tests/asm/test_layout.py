@@ -104,6 +104,10 @@ def test_every_branch_reaches_its_label(parts):
         (".option norvc\ncall f\nf: nop", ["jal ra,0x80000004", "addi zero,zero,0"]),
         ("call t0, f\nf: nop", ["jal t0,0x80000004", "c.nop"]),
         (".option norelax\ncall f\nf: nop", ["auipc ra,0x0", "jalr ra,8(ra)", "c.nop"]),
+        (
+            "call 0x80000000\n.option norelax\ncall 0x80000000",
+            ["auipc ra,0x0", "jalr ra,0(ra)", "auipc ra,0x0", "jalr ra,-8(ra)"],
+        ),
         ("call f\n.equ f, 0x10000000", ["auipc ra,0x90000", "jalr ra,0(ra)"]),
     ],
 )
