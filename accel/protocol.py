@@ -181,6 +181,9 @@ class Coprocessor(ABC):
     def reset(self) -> None:
         """Return to idle with an empty log."""
 
+    state_type: ClassVar[Any] = dict[str, Any]
+    """What `state()` gives, as a type that msgspec checks a snapshot file by."""
+
     @abstractmethod
     def state(self) -> dict[str, Any]:
         """Everything a snapshot needs, in values that JSON can hold."""

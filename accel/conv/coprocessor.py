@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import msgspec
 
@@ -47,6 +47,16 @@ class ConvCommand(Command, frozen=True, kw_only=True):
     timing: Timing
 
 
+class ConvState(TypedDict):
+    """What a snapshot keeps."""
+
+    busy_until: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+    status: Annotated[int, msgspec.Meta(ge=0, le=int(max(Status)))]
+    fault: AccessFault | None
+    core_wait_cycles: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+    commands: list[ConvCommand]
+
+
 class ConvCoprocessor(Coprocessor):
     """Runs one quantised layer per command, beside the hart.
 
@@ -64,6 +74,7 @@ class ConvCoprocessor(Coprocessor):
 
     description = Path(__file__).with_name("conv.core_desc")
     instruction_set = "XConv"
+    state_type = ConvState
 
     def __init__(self, name: str, parameters: ConvParameters) -> None:
         self.name = name

@@ -153,6 +153,8 @@ def run_machine(machine: Machine, args: argparse.Namespace) -> RunResult:
 
 
 def _run_or_debug(machine: Machine, args: argparse.Namespace) -> RunResult:
+    if is_snapshot(args.elf) and machine.stop.reason == "exit":
+        return machine.result()  # saved behind its end: there is nothing left to do but to tell of it
     if not args.gdb:
         return machine.run(args.max_instructions)
 
@@ -168,7 +170,9 @@ def _run_or_debug(machine: Machine, args: argparse.Namespace) -> RunResult:
 
 
 def is_snapshot(path: str) -> bool:
-    """Whether a file begins as `--save` writes them."""
+    """Whether a file begins as `--save` writes them; a pipe is not looked into, what is read would be lost."""
+    if not os.path.isfile(path):
+        return False
     try:
         with open(path, "rb") as file:
             return file.read(14) == b"rvsim snapshot"
@@ -186,7 +190,6 @@ def load_snapshot(args: argparse.Namespace, streams: dict[str, Any]) -> Machine:
             ("--accel", args.accel != "off"),
             ("--set", args.set),
             ("--memory", args.memory),
-            ("--memory-limit", args.memory_limit),
             ("--isa", args.isa),
             ("--isa-ext", args.isa_ext),
             ("--device", args.device),
@@ -199,7 +202,8 @@ def load_snapshot(args: argparse.Namespace, streams: dict[str, Any]) -> Machine:
 
     from rvsim.machine import Machine
 
-    machine = Machine.load(args.elf, host_dir=args.host_dir, **streams)
+    limit = (args.memory_limit or DEFAULT_MEMORY_MIB) << 20
+    machine = Machine.load(args.elf, host_dir=args.host_dir, memory_limit=limit, **streams)
     check_files(args, machine.program)
     return machine
 

@@ -6,6 +6,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from accel import registry
@@ -146,14 +147,14 @@ class Machine:
         of_core, of_accel = _split_settings(settings or {})
         self.options: dict[str, Any] = {
             "args": list(args),
-            "core": core,
-            "accel": accel,
+            "core": str(core),
+            "accel": str(accel),
             "isa": isa,
-            "settings": dict(settings or {}),
+            "settings": {key: str(value) for key, value in (settings or {}).items()},
             "isa_ext": [str(file) for file in isa_ext],
             "memory": list(memory),
             "devices": list(devices),
-            "host_dir": host_dir,
+            "host_dir": None if host_dir is None else os.fspath(host_dir),
             "memory_limit": memory_limit,
         }
         self.program = program
@@ -193,6 +194,8 @@ class Machine:
         self.breakpoints: set[int] = set()
         self._watchpoints: list[tuple[int, int, int]] = []
         self.hosts = {"ecall": self._host, "semihosting": self._semihosting, "htif": self._htif}
+        # As they are now: a snapshot is of this machine, whatever becomes of the files.
+        self.sources = snapshot.sources(self.options)
         self._start()
         self._origin = snapshot.state_of(self)
 
@@ -477,6 +480,11 @@ class Machine:
         self.resume(max_instructions)
         return self.result()
 
+    @property
+    def stop(self) -> Stop:
+        """Why the machine stands where it does."""
+        return self._stop
+
     def result(self) -> RunResult:
         """Everything counted so far."""
         stop = self._stop
@@ -544,13 +552,11 @@ class Machine:
         """Serve what the host serves, enter the guest's handler, or say why the run ends here."""
         hart, csrs = self.hart, self.csrs
         if cause == ECALL and not irq and csrs.mtvec == 0:
-            hart.complete()
-            self._host.serve()
+            self._serve(self._host)
             return None
         if cause == BREAKPOINT and not irq:
             if self._semihosting.matches(hart.peek, pc):
-                hart.complete()
-                self._semihosting.serve()
+                self._serve(self._semihosting)
                 return None
             tval = pc
         # A handler whose first instruction traps would come back to itself for ever.
@@ -565,6 +571,23 @@ class Machine:
         if stuck:
             message += "; this is the first instruction of the trap handler that mtvec names"
         return Stop(_STOP_REASONS.get(cause, "trap"), pc, message=message)
+
+    def _serve(self, host: HostCalls | Semihosting) -> None:
+        """Do what the program asks for; the instruction retires with it.
+
+        Ctrl-C leaves the instruction to be done again: nothing has been read, and nothing will be printed twice.
+        """
+        before = self.console.state()
+        try:
+            host.serve()
+        except KeyboardInterrupt:
+            with suppress(UsageError):  # the input has been read all the same, a moment before
+                self.console.restore(before)
+            raise
+        except Exit:
+            self.hart.complete()
+            raise
+        self.hart.complete()
 
     def _wait(self) -> Stop | None:
         """Behind a wfi: let time pass up to the next interrupt that is enabled; None when the program goes on."""
@@ -641,6 +664,7 @@ class Machine:
         self.console.reset()
         self._origin["parts"]["console"] = self.console.state()
         snapshot.restore_state(self, self._origin)
+        self._seconds = 0.0
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a snapshot from which `Machine.load` goes on; see docs/machine.md.
@@ -649,18 +673,50 @@ class Machine:
         ------
         OutputError
         """
-        snapshot.save(self, os.fspath(path))
+        from rvsim.machine import snapshotfile
+
+        snapshotfile.save(self, os.fspath(path))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], **options: Any) -> Machine:
-        """A machine as it was saved; `options` may replace stdout, stderr, stdin and host_dir.
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        host_dir: str | None = None,
+        stdout: Callable[[bytes], object] | None = None,
+        stderr: Callable[[bytes], object] | None = None,
+        stdin: Callable[[int], bytes] | None = None,
+        memory_limit: int = memory.DEFAULT_LIMIT,
+    ) -> Machine:
+        """A machine as it was saved; what a file may not decide is given here.
+
+        Parameters
+        ----------
+        host_dir : str, optional
+            The folder whose files the guest reaches; files that it had open are opened again there.
+        stdout, stderr, stdin : callable, optional
+            As for the class.
+        memory_limit : int
+            Bytes of guest memory that the machine may have, whatever it was saved with.
 
         Raises
         ------
         InputFileError
-            The file is damaged, or of another version.
+            The file is no snapshot, damaged, or of another version.
+        UsageError
+            The folder cannot be opened.
         """
-        return snapshot.load(cls, os.fspath(path), options)
+        from rvsim.machine import snapshotfile
+
+        return snapshotfile.load(
+            cls,
+            os.fspath(path),
+            host_dir=host_dir,
+            stdout=stdout,
+            stderr=stderr,
+            stdin=stdin,
+            memory_limit=memory_limit,
+        )
 
     def progress(self) -> dict[str, Any]:
         """What a snapshot keeps of the run itself."""
