@@ -40,6 +40,9 @@ RA, SP, A0, A1, A2, A7 = 1, 2, 10, 11, 12, 17
 CALL_REGISTERS = (A0, A1, A2, A7)
 MEPC, MTVEC, MCAUSE, MTVAL = 0x341, 0x305, 0x342, 0x343
 MAX_TRIES = 1000
+# The evaluator's hart counts no events and protects no memory: tests/machine has those. mtvec is the handler's.
+LEFT_TO_OTHERS = {MTVEC, *range(0x323, 0x340), *range(0x3A0, 0x3F0), *range(0xB03, 0xB20), *range(0xB83, 0xBA0)}
+COMPARED_CSRS = [number for number in CSRS if number not in LEFT_TO_OTHERS]
 
 CLASS = {name: instruction_class(i) for name, i in BY_NAME.items()}
 ALU = ("alu", "multiply", "multiply-high", "divide", "fence", "fence-i")
@@ -577,11 +580,9 @@ class Generator:
             back.seeks = True
         else:
             name = self.random.choice(CSR_ACCESSES)
-            number = (
-                self.random.choice([n for n in CSRS if n != MTVEC]) if self.chance(0.9) else self.random.getrandbits(12)
-            )
+            number = self.random.choice(COMPARED_CSRS) if self.chance(0.9) else self.random.getrandbits(12)
             fields = self.fields(name, csr=number)
-            if number != MTVEC and self.allowed(name, fields):
+            if (number in COMPARED_CSRS or number not in CSRS) and self.allowed(name, fields):
                 self.emit(name, **fields)
 
     def item(self, depth: int = 0) -> None:
