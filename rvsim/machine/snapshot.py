@@ -66,7 +66,8 @@ def restore_state(machine: Machine, state: dict[str, Any]) -> None:
     for name, part in parts.items():
         lost = part.restore(state["parts"][name])
         if name == "files" and lost:
-            machine.warnings += lost
+            hint = "" if machine.files.folder else " (give --host-dir)"
+            machine.warnings += [line + hint for line in lost if line + hint not in machine.warnings]
     for name, values in machine.context.files.items():
         saved = [int(v) for v in state["registers"][name]]
         if len(saved) != len(values):

@@ -27,7 +27,7 @@ MAGIC = b"rvsim snapshot\n"
 VERSION = 2
 # A hostile file may unpack to any size. Memory has the limit of the one who loads, the program's image and the rest
 # have these; values of the rest become Python objects some ten times their size.
-MAX_IMAGE, MAX_REST = 256 << 20, 64 << 20
+MAX_IMAGE, MAX_REST = 64 << 20, 64 << 20
 MAX_FILE = 1 << 31
 
 Word = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
@@ -401,6 +401,8 @@ def _check(parts: dict[str, Any], progress: Progress) -> None:
 
 def _unpack(folder: str, files: dict[str, str]) -> str:
     """Write a file and its imports; the first is the file itself."""
+    if not files:
+        raise ValueError("a file has no text")
     os.mkdir(folder)
     for name, text in files.items():
         if os.path.basename(name) != name or name in ("", ".", ".."):
