@@ -5,6 +5,7 @@
 #   make check    ruff and mypy
 #   make fuzz, fuzz-parsers, sanitize, coverage    more of the proof than the tests run (docs/testing.md)
 #   make bench    host speed beside the other simulators of this machine, into docs/benchmarks/
+#   make bench-check    fail if that speed has fallen by more than 20 % since
 #   make clean    remove what was built; the environment too
 #
 # PYTHON=python3.12 chooses the interpreter of a new .venv.
@@ -19,7 +20,7 @@ COMPILED := pyproject.toml setup.py rvsim/_version.py \
   $(shell find rvsim/isa -name '*.py' -not -path '*/_*/*' 2>/dev/null) \
   $(shell find rvsim accel -name '*.h' -not -path '*/_generated/*' 2>/dev/null)
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench bench-check clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -35,6 +36,10 @@ check: $(VENV)/.installed-test
 bench: $(VENV)/.installed
 	@mkdir -p docs/benchmarks
 	@$(BIN)/rvsim bench --json docs/benchmarks/$$(date -u +%F).json --markdown docs/benchmarks.md
+
+# Against the newest figures kept: a fall of more than 20 % beside qemu-riscv32 fails. Not part of the tests: a busy machine measures badly.
+bench-check: $(VENV)/.installed
+	@$(BIN)/rvsim bench --check $$(ls docs/benchmarks/*.json | tail -1)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

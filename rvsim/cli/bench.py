@@ -9,8 +9,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from rvsim.errors import OutputError, RvsimError, UsageError
+from rvsim.errors import InputFileError, OutputError, RvsimError, UsageError
 
 HELP = "measure host speed beside the other RISC-V simulators of this machine"
 
@@ -21,6 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--guests", nargs="+", type=Path, metavar="ELF", help="guests (default: kernels/bench/*.elf)")
     parser.add_argument("--peers", nargs="+", metavar="NAME", help="simulators (default: rvsim and all that are found)")
     parser.add_argument("--json", metavar="FILE", help="write every round, the machine and the versions; - is stdout")
+    parser.add_argument(
+        "--check",
+        metavar="FILE",
+        help="compare with a kept JSON: status 1 if a ratio to qemu-riscv32 fell by over 20 %%",
+    )
     parser.add_argument("--markdown", metavar="FILE", help="write the page docs/benchmarks.md")
 
 
@@ -32,6 +38,7 @@ def main(args: argparse.Namespace) -> int:
 
     if args.rounds < 1:
         raise UsageError(f"--rounds: expected at least 1, found {args.rounds}")
+    kept = _kept(args.check) if args.check else None
     guests = _guests(args.guests)
     peers = find_peers(args.peers)
     instructions = {guest.stem: _instructions(guest) for guest in guests}
@@ -46,7 +53,35 @@ def main(args: argparse.Namespace) -> int:
             _write(args.json, text)
     if args.markdown:
         _write(args.markdown, markdown(result))
-    return 0
+    if kept is None:
+        return 0
+    from rvsim.bench.check import falls
+
+    fallen = falls(result, kept)
+    for line in fallen:
+        print(f"rvsim bench: {line}", file=sys.stderr)
+    return 1 if fallen else 0
+
+
+def _kept(path: str) -> dict[str, Any]:
+    """An earlier measurement, read before the long one begins."""
+    from rvsim.bench.check import ratios
+    from rvsim.bench.measure import SCHEMA
+
+    try:
+        document = json.loads(Path(path).read_text())
+        if document["schema"] != SCHEMA:
+            raise ValueError(f"its schema is {document['schema']}")
+        ratios(document)
+        document["date"]
+    except OSError as error:
+        raise InputFileError(f"--check: cannot read {path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputFileError(
+            f"--check: expected {path} to be a document of rvsim bench --json, schema {SCHEMA} "
+            f"({type(error).__name__}: {error}); measure one with make bench"
+        ) from None
+    return dict(document)
 
 
 def _guests(named: list[Path] | None) -> list[Path]:
