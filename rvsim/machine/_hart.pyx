@@ -218,6 +218,8 @@ cdef class Hart:
     cdef public long long stall_cycles
     cdef public long long traps
     cdef long long unretired     # 1 while a CSR access or custom instruction looks at the counters
+    cdef block *standing         # then: its block; NULL else
+    cdef uint32_t stands_at      # then: its number in it
     cdef block *trapped
     cdef dict folded             # pc -> [count, cycles, instruction, size] of blocks that are gone
     cdef long long folded_cycles, folded_taken, folded_misaligned
@@ -412,8 +414,10 @@ cdef class Hart:
         if n < 0:
             raise GuestTrap(0, 7 if store else 5, address)
         r = &self.regions[self.intervals[n].region]
-        if not r.permissions & (WRITE if store else READ) or size - 1 > r.last - address or not self.permitted(address, size, WRITE if store else READ):
+        if not r.permissions & (WRITE if store else READ) or size - 1 > r.last - address:
             raise GuestTrap(0, 7 if store else 5, address)
+        if not self.permitted(address, size, WRITE if store else READ):
+            raise GuestTrap(0, 7 if store else 5, self.refused(address, WRITE if store else READ))
         return n
 
     # ------------------------------------------------------------ registers
@@ -775,7 +779,7 @@ cdef class Hart:
             self.h.cause, self.h.irq, self.h.tval = 7 if store else 5, 0, r.last + 1
             return -1
         if not self.permitted(address, size, WRITE if store else READ):
-            self.h.cause, self.h.irq, self.h.tval = 7 if store else 5, 0, address
+            self.h.cause, self.h.irq, self.h.tval = 7 if store else 5, 0, self.refused(address, WRITE if store else READ)
             return -1
         if r.data == NULL and address & unit:
             # A device takes whole aligned accesses only.
@@ -865,6 +869,7 @@ cdef class Hart:
         """Let the counters stand before instruction i, of which the block's entry already counted all: direction 1; -1 takes it back."""
         cdef uint32_t j
         self.unretired += direction * <int64_t>(b.count_n - i)
+        self.standing, self.stands_at = (b if direction > 0 else NULL), i
         for j in range(i, b.count_n):
             self.stall_cycles -= direction * <int64_t>b.meta[j].cost
 
@@ -1109,14 +1114,24 @@ cdef class Hart:
             self.blocks[i].dead = 1
         self.bury()
 
-    cdef bint permitted(self, uint32_t address, uint32_t size, int kind) noexcept nogil:
-        """Whether protection lets an access through: the first rule that holds any byte of it must hold all and allow it."""
+    cdef bint permitted_byte(self, uint32_t address, int kind) noexcept nogil:
+        """Whether protection lets an access to a byte through: the first rule that holds it decides."""
         cdef int i
-        cdef uint32_t last = address + (size - 1)
         for i in range(self.rule_count):
-            if self.rules[i].low <= last and address <= self.rules[i].last:
-                return self.rules[i].low <= address and last <= self.rules[i].last and self.rules[i].kinds & kind != 0
+            if self.rules[i].low <= address <= self.rules[i].last:
+                return self.rules[i].kinds & kind != 0
         return True
+
+    cdef bint permitted(self, uint32_t address, uint32_t size, int kind) noexcept nogil:
+        """Whether protection lets an access of at most four bytes through.
+
+        What leaves an aligned word is two accesses. Rules hold whole words, so one byte speaks for each.
+        """
+        return self.permitted_byte(address, kind) and self.permitted_byte(address + (size - 1), kind)
+
+    cdef uint32_t refused(self, uint32_t address, int kind) noexcept nogil:
+        """mtval of an access that is not permitted: the part of it that protection stops (3.1.16)."""
+        return (address & ~<uint32_t>3) + 4 if self.permitted_byte(address, kind) else address
 
     cdef bint fetchable(self, Region *r, uint32_t at, uint32_t room) noexcept nogil:
         """Whether protection lets both halves of the instruction be fetched."""
@@ -1476,6 +1491,10 @@ cdef class Hart:
                 for j in range(b.count_n):
                     if b.meta[j].instruction != NO_INSTRUCTION:
                         totals[b.meta[j].instruction] += executed(b, j)
+        if self.standing != NULL:
+            for j in range(self.stands_at, self.standing.count_n):
+                if self.standing.meta[j].instruction != NO_INSTRUCTION:
+                    totals[self.standing.meta[j].instruction] -= 1
         return totals
 
     @property

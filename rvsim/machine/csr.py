@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from rvsim.machine._hart import GuestTrap
+from rvsim.machine.events import CSR_ACCESS
 from rvsim.machine.pmp import ADDRESS, CFG, ENTRIES, Pmp, Rule
 
 ILLEGAL_INSTRUCTION = 2
@@ -204,10 +205,14 @@ class CsrFile:
 
     def _select(self, n: int, value: int) -> None:
         """Let counter n follow an event from here on; what is not an event is none."""
-        counter, now = self.counters[n], self.counters[n].read()
-        self.selected[n] = value if value < len(self.events) else 0
-        counter.source = self.events[self.selected[n]]
-        counter.write(now)
+        now = self.counters[n].read()
+        self._follow(n, value)
+        self.counters[n].write(now)
+
+    def _follow(self, n: int, event: int) -> None:
+        self.selected[n] = event if 0 <= event < len(self.events) else 0
+        counter = self.counters[n]
+        counter.source, counter.own = self.events[self.selected[n]], int(self.selected[n] == CSR_ACCESS)
 
     # ------------------------------------------------------------ access
     @property
@@ -284,5 +289,4 @@ class CsrFile:
             self.counters[n].held = None if held is None else int(held) & LONG
         for n, event in enumerate(state["events"][:COUNTERS]):
             if n > INSTRET:
-                self.selected[n] = int(event) if 0 <= int(event) < len(self.events) else 0
-                self.counters[n].source = self.events[self.selected[n]]
+                self._follow(n, int(event))

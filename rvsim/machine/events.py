@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rvsim.machine.machine import Machine
 
+CSR_ACCESS = 8
 # Events that are counts of retired instructions by timing class; the first event counts nothing.
 CLASSES = {
     1: ("load",),
@@ -19,7 +20,7 @@ CLASSES = {
     5: ("jump",),
     6: ("multiply", "multiply-high"),
     7: ("divide",),
-    8: ("csr",),
+    CSR_ACCESS: ("csr",),
     9: ("coprocessor",),
     10: ("atomic",),
     15: ("custom",),
