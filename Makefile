@@ -78,5 +78,4 @@ sanitize: $(VENV)/.installed-test
 
 # Lines of the Cython modules that the tests execute, in a copy below build/
 coverage: $(VENV)/.installed-test
-	@$(BIN)/python -c 'import coverage' 2>/dev/null || $(PIP) install --quiet 'coverage>=7'
 	@$(BIN)/python tests/instrumented.py coverage $(PYTEST_ARGS)
