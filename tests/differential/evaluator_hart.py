@@ -20,6 +20,7 @@ from rvsim.isa.names import CSR_NUMBERS
 from rvsim.isa.select import DEFAULT, Selection, select
 from rvsim.machine._hart import GuestTrap
 from rvsim.machine.csr import CsrFile
+from rvsim.machine.events import EVENT_COUNT
 from rvsim.machine.memory import EXECUTE, READ, WRITE, Region
 from rvsim.timing import CoreTiming
 
@@ -98,7 +99,13 @@ class EvaluatorHart:
         self.x = [0] * 32
         self.reservation = 0
         self.pc = 0
-        self.csrs = CsrFile(self, self.selection.misa, alignment=2 if self.selection.compressed else 4)
+        # It counts no events: those of the machine are tested beside it.
+        self.csrs = CsrFile(
+            self,
+            self.selection.misa,
+            events=[lambda: 0] * EVENT_COUNT,
+            alignment=2 if self.selection.compressed else 4,
+        )
         self.output = bytearray()
         self.exit_code: int | None = None
         self.trap: tuple[int, int] | None = None

@@ -41,12 +41,17 @@ class Pair:
         self.hart: Any = self.machine.hart
         self.data = next(r for r in self.machine.regions if r.base == DATA)
         self.evaluator = EvaluatorHart(ISA, self.machine.regions, self.machine.timing, select(isa))
+        self.reset, self.changed = self.machine.csrs.state(), False
         # What is compared and set anew: the code, and both ends of the data.
         self.windows = [(TEXT, 64), (TEXT + SIZE - 64, 64), (DATA, 64), (self.data.end - 64, 64)]
 
     def run(self, word: int, pc: int, registers: list[int], seed: int = 0) -> tuple[int, int] | None:
         """Run one word at `pc` on both and compare all state; cause and mtval when it trapped."""
         hart, evaluator = self.hart, self.evaluator
+        if self.changed:  # a CSR instruction may have locked memory, or chosen events that the evaluator does not count
+            for csrs in (self.machine.csrs, evaluator.csrs):
+                csrs.restore(self.reset)
+        self.changed = word & 0x7F == 0x73
         background = bytes((seed + 37 * n) & 0xFF for n in range(64))
         for address, size in self.windows:
             self._write(address, background[:size])

@@ -52,11 +52,11 @@ def _program(name: str) -> Program:
 def _at_start(program: Program, core: str = "ibex-small") -> Machine:
     """A machine that stands at the START store, with memory behind the magic device."""
     # The first machine finds out how far that is: without memory there, the store faults.
-    probe = Machine(program, core=core)
+    probe = Machine(program, devices=("none",), core=core)
     probe.csrs._write[MTVEC] = lambda value: None  # a handler of the program's would take the fault
     before = probe.run()
     assert before.message is not None and "at address 0x10000000" in before.message
-    machine = Machine(program, core=core, memory=[f"magic={MAGIC:#x},4"])
+    machine = Machine(program, devices=("none",), core=core, memory=[f"magic={MAGIC:#x},4"])
     machine.run(before.instructions)
     assert machine.pc == _address(program, "roi_start")
     return machine
