@@ -300,3 +300,13 @@ def test_events(number: int, words: list[Any], times: int, options: dict[str, An
         assert m.registers[A2] - m.registers[A1] == times + (number == 8), by
     # The counter begins with what was so far: it follows the event from when it is chosen.
     assert m.registers[A1] == {8: 1}.get(number, 0)
+
+
+def test_a_counter_of_csr_accesses_from_outside() -> None:
+    """Between instructions it stands where the next one would read it."""
+    m = machine(csrrwi(ZERO, event(3), 8), csrrwi(ZERO, counter(3), 5), csrrs(A0, counter(3)), csrrs(A1, counter(3)))
+    found = []
+    for _ in range(4):
+        m.run(1)
+        found.append(m.csrs.read(counter(3)))
+    assert (found, m.registers[A0], m.registers[A1]) == ([0, 5, 6, 7], 5, 6)
