@@ -27,8 +27,8 @@ class Pmp:
     ----------
     changed : callable
         Gets the rules that bind the hart, in order of priority: first and last address, permissions (4 read, 2 write,
-        1 execute). The first that holds a byte decides about it; none where no entry is locked. An access that leaves an
-        aligned word is two (3.7.1 lets implementations choose), so no entry holds a part of one.
+        1 execute). The first that holds a byte decides about it; none where no entry is locked. An access that leaves
+        an aligned word is two (3.7.1 lets implementations choose), so no entry holds a part of one.
     """
 
     def __init__(self, changed: Callable[[list[Rule]], object]) -> None:
