@@ -923,6 +923,9 @@ cdef class Hart:
                 except KeyboardInterrupt:
                     return ("interrupted",)
                 given += self.grant(min(<int64_t>PERIOD, limit - given))
+            if self.pending is not None:    # of a custom instruction that has retired
+                self.give_back()
+                raise self.pending
             if self.dead_count:
                 self.fold_dead()
             if self.cached > CACHE_LIMIT:

@@ -438,7 +438,12 @@ class Machine:
         self.hart.attention()
 
     def custom(self, index: int, word: int, pc: int) -> int | None:
-        return self.context.execute(self._extensions[index][0], word, pc)
+        try:
+            return self.context.execute(self._extensions[index][0], word, pc)
+        except Exit as ending:  # a store that ends the run: behind the instruction, as for those of the base set
+            self.hart.pending = ending
+            self.hart.attention()
+            return None
 
     def _issue(self, function: int, rs1: int, rs2: int) -> int:
         assert self.coprocessor is not None

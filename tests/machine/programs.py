@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from rvsim.asm import assemble
-from rvsim.machine import Machine
+from rvsim.machine import Machine, snapshot
 from rvsim.machine.elf import parse_elf
 
 # Five timer interrupts; between them the program sleeps, or counts, and echoes what the UART's interrupt brings.
@@ -305,3 +307,24 @@ def guest(name: str) -> Guest:
     """A new one of `PROGRAMS`."""
     source, options = PROGRAMS[name]
     return Guest(source, **options)
+
+
+LIMIT = 2_000_000
+"""Instructions that are more than any of them takes."""
+
+
+def everything(m: Machine, g: Guest, folder: Path) -> dict[str, Any]:
+    """All that a user could compare, and all that could make a difference later."""
+    result = msgspec.structs.replace(m.result(), host_seconds=0.0, functions=[])
+    state = snapshot.state_of(m)
+    state["parts"]["hart"]["executed"].sort()
+    # How input came is the process's own; how much of it is compared.
+    state["parts"]["console"] = {key: state["parts"]["console"][key] for key in ("written", "read")}
+    return {
+        "result": result.to_dict(),
+        "functions": {f.name: (f.instructions, f.cycles) for f in m.result().functions},
+        "state": msgspec.to_builtins(state),
+        "memory": m.hart.pages({}),
+        "printed": bytes(g.printed),
+        "files": {file.name: file.read_bytes() for file in folder.iterdir()},
+    }

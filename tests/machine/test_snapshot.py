@@ -19,31 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rvsim.errors import ElfError, InputFileError, OutputError, UsageError
-from rvsim.machine import Machine, snapshot
+from rvsim.machine import Machine
 from rvsim.machine.result import RunResult
 from tests.machine import programs
 from tests.machine.guest import A0, A7, BASE, ECALL, EXIT, NOP, ZERO, addi, jal, li, machine, sw
-from tests.machine.programs import PROGRAMS, Guest, guest
+from tests.machine.programs import LIMIT, PROGRAMS, everything, guest
 
-LIMIT = 2_000_000
 MAGIC = b"rvsim snapshot\n"
-
-
-def everything(m: Machine, g: Guest, folder: Path) -> dict[str, Any]:
-    """All that a user could compare, and all that could make a difference later."""
-    result = msgspec.structs.replace(m.result(), host_seconds=0.0, functions=[])
-    state = snapshot.state_of(m)
-    state["parts"]["hart"]["executed"].sort()
-    # How input came is the process's own; how much of it is compared.
-    state["parts"]["console"] = {key: state["parts"]["console"][key] for key in ("written", "read")}
-    return {
-        "result": result.to_dict(),
-        "functions": {f.name: (f.instructions, f.cycles) for f in m.result().functions},
-        "state": msgspec.to_builtins(state),
-        "memory": m.hart.pages({}),
-        "printed": bytes(g.printed),
-        "files": {file.name: file.read_bytes() for file in folder.iterdir()},
-    }
 
 
 @pytest.fixture(scope="module")
@@ -571,7 +553,7 @@ CTRL_C = """
 import sys, _thread, threading
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from tests.machine.test_snapshot import everything, guest, LIMIT
+from tests.machine.programs import everything, guest, LIMIT
 import tempfile
 with tempfile.TemporaryDirectory() as name:
     folder = Path(name)
