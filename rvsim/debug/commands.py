@@ -14,7 +14,7 @@ from rvsim.debug import target
 from rvsim.debug.history import History, Position
 from rvsim.debug.monitor import Monitor
 from rvsim.debug.packet import PACKET_SIZE
-from rvsim.errors import RvsimError
+from rvsim.errors import RvsimError, UsageError
 
 if TYPE_CHECKING:
     from rvsim.machine import Machine
@@ -251,11 +251,9 @@ class Session:
         elif number == target.PC:
             self.history.change(lambda: setattr(self.machine, "pc", value & ~1))
         elif number - target.FIRST_CSR in self._csrs:
-            from rvsim.machine._hart import GuestTrap
-
             try:
-                self.history.change(lambda: self.machine.csr_write(number - target.FIRST_CSR, value))
-            except GuestTrap:
+                self.history.change(lambda: self.machine.write_csr(number - target.FIRST_CSR, value))
+            except UsageError:
                 return NO_REGISTER
         else:
             return NO_REGISTER

@@ -358,6 +358,21 @@ class Machine:
         if number in INTERRUPT_CSRS:
             self.hart.attention()
 
+    def write_csr(self, number: int, value: int) -> None:
+        """Set a CSR as a debugger does.
+
+        Raises
+        ------
+        UsageError
+            There is none, or it is read-only.
+        """
+        try:
+            self.csrs.assign(number, value & 0xFFFF_FFFF)
+        except GuestTrap:
+            name = names.CSRS.get(number, f"{number:#x}")
+            raise UsageError(f"CSR {name} does not exist on this hart or is read-only") from None
+        self.hart.attention()
+
     def trap_return(self) -> int:
         return self.csrs.leave_trap()
 

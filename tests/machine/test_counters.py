@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rvsim.errors import UsageError
 from rvsim.machine import Machine
 from tests.machine.guest import (
     A0,
@@ -310,3 +311,16 @@ def test_a_counter_of_csr_accesses_from_outside() -> None:
         m.run(1)
         found.append(m.csrs.read(counter(3)))
     assert (found, m.registers[A0], m.registers[A1]) == ([0, 5, 6, 7], 5, 6)
+
+
+@pytest.mark.parametrize("number", [0xB00, 0xB80, 0xB02, 0xB82, 0xB03])
+def test_a_debugger_reads_what_it_wrote(number: int) -> None:
+    """No instruction writes the counter, so none has an increment to lose."""
+    m = machine(*[addi(A0, A0, 1)] * 4, core="ideal")
+    m.resume(2)
+    m.write_csr(number, 77)
+    assert m.csrs.read(number) == 77
+    m.resume(step=True)
+    assert m.csrs.read(number) == 77 + (number in (0xB00, 0xB02))
+    with pytest.raises(UsageError, match="CSR 0x180 does not exist on this hart or is read-only"):
+        m.write_csr(0x180, 0)
