@@ -20,8 +20,11 @@ PEERS_OF_CI = {
     "gdb-multiarch": "apt-get install gdb-multiarch",
     "riscv64-unknown-elf-gcc": "apt-get install gcc-riscv64-unknown-elf",
     "callgrind_annotate": "apt-get install valgrind",
+    "picolibc": "apt-get install picolibc-riscv64-unknown-elf",
     "ziglang": "pip install 'rvsim-accel[toolchain]'",
 }
+# A file of those that bring no program.
+PEER_FILES = {"picolibc": "/usr/lib/picolibc/riscv64-unknown-elf/lib/libc.a"}
 OTHER_PEERS = {
     "spike": "build https://github.com/riscv-software-src/riscv-isa-sim",
     "unicorn": "pip install unicorn",
@@ -35,6 +38,8 @@ settings.load_profile("rvsim")
 
 def find_peer(name: str) -> str | None:
     """Path of a peer's program, or origin of its Python package; None without it."""
+    if name in PEER_FILES:
+        return PEER_FILES[name] if os.path.exists(PEER_FILES[name]) else None
     if path := shutil.which(name):
         return path
     # A program installed beside this Python, when the environment is not activated.
