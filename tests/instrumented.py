@@ -88,7 +88,7 @@ def sanitize(arguments: list[str]) -> int:
     logs.mkdir()
     status = pytest(
         folder,
-        arguments or [*TESTS, "-k", LEFT_OUT_TESTS],
+        [*(arguments or TESTS), "-k", LEFT_OUT_TESTS],
         LD_PRELOAD=f"{library('libasan.so')} {library('libubsan.so')}",
         ASAN_OPTIONS=f"detect_leaks=0:allocator_may_return_null=1:log_path={logs}/asan",
         UBSAN_OPTIONS=f"print_stacktrace=1:log_path={logs}/ubsan",
