@@ -99,6 +99,11 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--isa-ext", action="append", default=[], metavar="FILE", help="add the instructions of a CoreDSL file"
     )
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "interp", "jit"),
+        help="execute by the interpreter or by compiled code; no count differs (default: auto)",
+    )
     parser.add_argument("--input", metavar="FILE.npy", help="put this into the program's input tensor before the start")
     parser.add_argument("--json", metavar="FILE|-", help="write all counts as JSON (docs/run-schema.md)")
     parser.add_argument("--quiet", action="store_true", help="print no table")
@@ -203,7 +208,7 @@ def load_snapshot(args: argparse.Namespace, streams: dict[str, Any]) -> Machine:
     from rvsim.machine import Machine
 
     limit = (args.memory_limit or DEFAULT_MEMORY_MIB) << 20
-    machine = Machine.load(args.elf, host_dir=args.host_dir, memory_limit=limit, **streams)
+    machine = Machine.load(args.elf, host_dir=args.host_dir, memory_limit=limit, engine=args.engine, **streams)
     check_files(args, machine.program)
     return machine
 
@@ -285,6 +290,7 @@ def build_machine(
         memory_limit=(args.memory_limit or DEFAULT_MEMORY_MIB) << 20,
         devices=tuple(args.device),
         host_dir=args.host_dir,
+        engine=args.engine,
         stdout=stdout,
         stderr=stderr,
         stdin=stdin,

@@ -508,6 +508,7 @@ def generate_header(isa: Isa, aligned: Iterable[Instruction] = ()) -> str:
     texts: dict[str, int] = {}
     names: dict[int, list[str]] = {}
     ends: list[bool] = []
+    first_of: list[Handler] = []
 
     def form_of(instruction: Instruction, kind: str = "") -> Form:
         form = Form(instruction, [])
@@ -517,6 +518,7 @@ def generate_header(isa: Isa, aligned: Iterable[Instruction] = ()) -> str:
             index = texts.setdefault(text, len(texts))
             if index == len(ends):
                 ends.append(handler.ends)
+                first_of.append(handler)
             names.setdefault(index, []).append(instruction.mnemonic + kind)
             form.handlers.append((variant, handler, index))
         return form
@@ -537,7 +539,10 @@ def generate_header(isa: Isa, aligned: Iterable[Instruction] = ()) -> str:
     out.append(f"#define PAIR_COUNT {len(pairs)}")
     out.append("#define PAIR_LABELS " + ", ".join(f"&&pair_{a}_{b}" for a, b in pairs))
     out.append("#define HANDLER_PAIRS " + ", ".join(f"[{a}][{b}] = {n}" for n, (a, b) in enumerate(pairs, 1)))
-    out += ["", "#ifdef DECODE_BODY", "static int decode(uint32_t w, uint32_t pc, int ialign4, struct decoded *d)", "{"]
+    from rvsim.isa.template import header_lines
+
+    out += ["", *header_lines(first_of)]
+    out += ["#ifdef DECODE_BODY", "static int decode(uint32_t w, uint32_t pc, int ialign4, struct decoded *d)", "{"]
     for size in (4, 2):
         out.append(f"    {'if ((w & 3) == 3)' if size == 4 else 'else'} {{")
         groups: dict[tuple[int, int], list[tuple[int, Form]]] = {}

@@ -29,7 +29,7 @@ cdef extern from "hart.h":
         uint8_t *host
     struct meta:
         uint32_t word
-        uint16_t instruction, offset, cost
+        uint16_t instruction, offset, cost, handler, frozen, roams
         int32_t interval
         uint64_t base
     struct block:
@@ -38,11 +38,17 @@ cdef extern from "hart.h":
         uint64_t count, taken, entered, misaligned, straddled, straddled_from
         block *next
         block *target
+        insn *entry
         insn *code
         meta *meta
         uint64_t *exits
         block *hash_next
-        uint8_t straddles, target_straddles, dead, listed, divides, rd
+        uint8_t straddles, target_straddles, dead, listed, divides, rd, unwanted
+        const void *compiled
+        const void *chain
+        uint64_t misses
+    struct jit:
+        pass
     struct hart:
         uint32_t x[32]
         uint32_t pc
@@ -59,9 +65,10 @@ cdef extern from "hart.h":
         int (*probe)(hart *, uint32_t) noexcept nogil
         uint32_t (*leave)(hart *) noexcept nogil
         void *self
+        jit *jit
     int EXIT_LOOKUP, EXIT_FUEL, EXIT_TRAP, EXIT_SYSTEM, EXIT_WAIT, EXIT_MODIFIED, EXIT_BREAK
     int EDGE_NONE, EDGE_NEXT, EDGE_TAKEN, EDGE_INDIRECT
-    int JUMP_CACHE, NO_INSTRUCTION, DIVIDE_BUCKETS
+    int JUMP_CACHE, NO_INSTRUCTION, NO_HANDLER, DIVIDE_BUCKETS
     uint64_t EXHAUSTED, SLACK
     int HANDLER_END, HANDLER_ILLEGAL, HANDLER_FETCH_FAULT, HANDLER_CUSTOM, HANDLER_CUSTOM_END, HANDLER_BREAK
     int INSTRUCTION_COUNT
@@ -71,6 +78,11 @@ cdef extern from "hart.h":
     uint8_t *handler_ends
     int decode(uint32_t, uint32_t, int, decoded *) nogil
     int hart_run(hart *, block *) nogil
+    jit *jit_new() nogil
+    void jit_free(jit *) nogil
+    int jit_drop(jit *) nogil
+    int jit_compile_hot(jit *, block **, int, uint64_t, uint64_t) nogil
+    const void *jit_uncompiled(jit *) nogil
 
 cdef extern from "commitlog.h":
     enum:
@@ -97,6 +109,10 @@ cdef enum:
     GRANULE = 64                # bytes of memory that share a "holds code" flag
     WINDOW_GRANULES = 64        # how far a store window reaches beside code
     PERIOD = 1 << 24            # instructions between two looks for signals
+    FIRST_PERIOD = 1 << 15      # the same with compiled code: until blocks are compiled first,
+    LAST_PERIOD = 1 << 22       # and later, each time twice as long up to this
+    HOT = 32                    # entries that make a block worth compiling
+    MISSES = 256                # accesses outside their windows that make compiled code read them anew
     CACHE_LIMIT = 1 << 20       # predecoded instructions kept, about 60 MB
     NO_DEADLINE = 0x7fffffff    # cycles until the machine looks anyway
     STALE = 256                 # cycles of upper bounds that may pass before they are compared with the exact count
@@ -224,6 +240,10 @@ cdef class Hart:
     cdef dict folded             # pc -> [count, cycles, instruction, size] of blocks that are gone
     cdef long long folded_cycles, folded_taken, folded_misaligned
     cdef bint split_misaligned
+    cdef int64_t period          # instructions between two looks for signals and blocks to compile
+    cdef int64_t last_period
+    cdef int64_t compile_at      # instructions granted when the next look for blocks to compile is due
+    cdef uint64_t hot
 
     def __cinit__(self, machine, kinds, timing, int ialign=2):
         cdef int i
@@ -242,6 +262,7 @@ cdef class Hart:
         self.worst_divide = max(self.divide_costs or [0])
         self.csr_costs = timing["csr"]
         self.split_misaligned = timing["split_misaligned"]
+        self.period = PERIOD
         self.custom = []
         self.folded = {}
         self.nowhere.pc = 1
@@ -274,6 +295,47 @@ cdef class Hart:
         PyMem_Free(self.watches)
         PyMem_Free(self.breakpoints)
         PyMem_Free(self.text)
+        jit_free(self.h.jit)
+
+    # ------------------------------------------------------------ compiled code
+    def use_jit(self, int64_t period=0, uint64_t hot=HOT):
+        """Compile blocks that are entered often; call it before the first instruction.
+
+        Parameters
+        ----------
+        period : int
+            Instructions between two looks for blocks to compile; 0 for a short one first, longer ones later.
+        hot : int
+            Entries that make a block worth it.
+
+        Returns
+        -------
+        bool
+            False where the host's processor or kernel does not allow it: the interpreter does everything.
+        """
+        if self.h.jit == NULL:
+            self.h.jit = jit_new()
+        if self.h.jit != NULL:
+            self.last_period = max(<int64_t>2 * BLOCK_LIMIT, period) if period else LAST_PERIOD
+            self.period, self.hot = min(<int64_t>FIRST_PERIOD, self.last_period), hot
+            self.compile_at = self.granted + self.period
+        return self.h.jit != NULL
+
+    cdef int compile_hot(self) except -1:
+        """Compile what has become hot; rules of protection and watched instructions are the interpreter's."""
+        if self.h.jit == NULL or self.granted < self.compile_at or self.stepping or self.rule_count:
+            return 0
+        if not jit_compile_hot(self.h.jit, self.blocks, self.block_count, self.hot, MISSES):
+            raise MemoryError("the host refuses to change compiled code; --engine interp runs without")
+        self.period = min(2 * self.period, self.last_period)
+        self.compile_at = self.granted + self.period
+        return 0
+
+    cdef int drop_compiled(self) except -1:
+        """Let no jump lead to compiled code that is to go."""
+        if self.h.jit != NULL and not jit_drop(self.h.jit):
+            self.pending = MemoryError("the host refuses to change compiled code; --engine interp runs without")
+        return 0
 
     # ------------------------------------------------------------ memory
     def map(self, regions, intervals):
@@ -510,6 +572,7 @@ cdef class Hart:
             details[n].offset = at - pc
             details[n].interval = -1
             details[n].instruction = NO_INSTRUCTION
+            details[n].handler = NO_HANDLER
             if room == 0:
                 code[n].handler = handler_address[HANDLER_FETCH_FAULT]
                 code[n].k[0] = fault
@@ -528,6 +591,8 @@ cdef class Hart:
                 at += size
             elif decode(word, at, self.ialign4, &d) and self.kinds[d.instruction].enabled:
                 which[n] = d.handler
+                if not broken:
+                    details[n].handler = d.handler
                 code[n].handler = handler_address[d.handler]
                 memcpy(code[n].r, d.r, 4)
                 memcpy(code[n].k, d.k, 8)
@@ -563,6 +628,8 @@ cdef class Hart:
         memcpy(b.code, code, (n + 1) * sizeof(insn))
         memcpy(b.meta, details, n * sizeof(meta))
         b.pc, b.end, b.count_n = pc, at, n
+        b.entry = b.code
+        b.chain = jit_uncompiled(self.h.jit)
         for i in range(n):
             b.cycles += details[i].cost
             if details[i].instruction < self.kind_count:
@@ -638,6 +705,8 @@ cdef class Hart:
                     self.settle(b, j)
                     b.code[j].units = 0
                     b.meta[j].interval = -1
+                    b.unwanted |= b.compiled != NULL
+        self.drop_compiled()
 
     cdef bint code_written(self, Region *r, uint32_t address, Py_ssize_t size) noexcept nogil:
         """Unlink every block that overlaps freshly written bytes; whether there was one."""
@@ -676,6 +745,7 @@ cdef class Hart:
         for i in range(JUMP_CACHE):
             if self.h.jump[i].dead:
                 self.h.jump[i] = &self.nowhere
+        self.drop_compiled()
         memset(self.table, 0, sizeof(self.table))
         memset(self.singles, 0, sizeof(self.singles))
         for i in range(self.block_count):
@@ -753,7 +823,7 @@ cdef class Hart:
         cdef int n = self.interval(address), k
         cdef Region *r
         cdef Interval *w
-        if m.interval >= 0:
+        if m.interval >= 0 and not m.frozen:
             # This execution, which the entry already counts, is credited below to where it really goes.
             before = executed(b, i) - 1
             w = &self.intervals[m.interval]
@@ -764,7 +834,7 @@ cdef class Hart:
                 w.load_count += before - m.base
                 w.load_bytes += (before - m.base) * size
             m.interval = -1
-        if window:
+        if window and not m.frozen:
             e.units = 0
         if address & unit:
             if not self.split_misaligned:
@@ -794,13 +864,14 @@ cdef class Hart:
         else:
             w.load_count += 1
             w.load_bytes += size
+        m.base += m.frozen  # counted here, not by the window
         if self.stepping:
             self.watched(address, size, store, value)
         host[0] = NULL
         if r.data == NULL:
             return n
         host[0] = r.data + (address - r.base)
-        if not window or self.stepping or w.hooked or self.rule_count:
+        if not window or m.frozen or self.stepping or w.hooked or self.rule_count:
             return n
         low, last = w.low, w.last
         if store and w.code:
@@ -922,7 +993,8 @@ cdef class Hart:
                     PyErr_CheckSignals()
                 except KeyboardInterrupt:
                     return ("interrupted",)
-                given += self.grant(min(<int64_t>PERIOD, limit - given))
+                self.compile_hot()
+                given += self.grant(min(self.period, limit - given))
             if self.pending is not None:    # of a custom instruction that has retired
                 self.give_back()
                 raise self.pending
@@ -1338,6 +1410,7 @@ cdef class Hart:
             self.h.x[i] = x[i]
         self.h.pc, self.h.reg_RESERVATION = pc, reservation
         self.h.fuel = self.unretired = 0
+        self.compile_at = min(self.compile_at, scalars[0] + self.period)
         self.granted, self.stall_cycles, self.traps, self.folded_cycles, self.folded_taken, self.folded_misaligned = scalars
         self.folded = folded
         for i in range(self.region_count):

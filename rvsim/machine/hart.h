@@ -27,6 +27,9 @@ struct meta { /* the cold half of an instruction */
     uint16_t instruction; /* number in the elaborated ISA; NO_INSTRUCTION for an illegal word */
     uint16_t offset;      /* from the block's pc, bytes */
     uint16_t cost;        /* cycles when nothing stalls it */
+    uint16_t handler : 14; /* what a template is found by; NO_HANDLER where only the interpreter will do */
+    uint16_t frozen : 1;  /* compiled code holds the window: it does not move */
+    uint16_t roams : 1;   /* compiled code reads the window from here, because it moves often */
     int32_t interval;     /* address interval that the window counts for, -1 without one */
     uint64_t base;        /* executions already attributed to intervals */
 };
@@ -43,6 +46,7 @@ struct block {
     uint64_t straddled, straddled_from; /* taken ways to a straddling target while it was the other kind; from which on it is this kind */
     struct block *next;    /* successor in line, once known */
     struct block *target;  /* successor when taken, once known and static */
+    struct insn *entry;    /* what a way into the block executes first: code, or native */
     struct insn *code;     /* count_n instructions and an end marker */
     struct meta *meta;
     uint64_t *exits;       /* times left before instruction i retired; NULL until it happens */
@@ -52,11 +56,16 @@ struct block {
     uint8_t dead, listed;  /* listed: in the table of blocks (1) or of single instructions (2) */
     uint8_t divides;       /* holds a division: its cycles depend on operands */
     uint8_t rd;            /* of a single instruction in the commit log: the register it writes, 0 for none */
+    uint8_t unwanted;      /* its compiled code is to go */
+    struct compiled *compiled; /* NULL while the interpreter does it */
+    const void *chain;     /* where compiled code jumps to that goes on here */
+    uint64_t misses;       /* accesses of compiled code outside their windows */
+    struct insn native;    /* enters compiled code */
 };
 
 enum { EXIT_LOOKUP, EXIT_FUEL, EXIT_TRAP, EXIT_SYSTEM, EXIT_WAIT, EXIT_MODIFIED, EXIT_BREAK };
 enum { EDGE_NONE, EDGE_NEXT, EDGE_TAKEN, EDGE_INDIRECT };
-enum { JUMP_CACHE = 4096, NO_INSTRUCTION = 0xffff };
+enum { JUMP_CACHE = 4096, NO_INSTRUCTION = 0xffff, NO_HANDLER = 0x3fff };
 /* Histogram of a division: [dividend negative][0: divisor 0; 1 + leading zeros of a divisor >= 0; 34 + those of ~divisor]. */
 enum { DIVIDE_BUCKETS = 2 * 67 };
 
@@ -77,6 +86,10 @@ struct hart {
     int (*probe)(struct hart *, uint32_t address);
     uint32_t (*leave)(struct hart *);
     void *self;
+    struct jit *jit;       /* compiled code, NULL without */
+    struct block *native_block; /* that compiled code left, and at which instruction */
+    struct insn *native_insn;
+    uint32_t native_value; /* of a load outside its window */
 };
 
 #define DECODE_BODY
@@ -84,7 +97,7 @@ struct hart {
 #undef DECODE_BODY
 
 /* Handlers that belong to no instruction of the description. */
-enum { HANDLER_END = HANDLER_COUNT, HANDLER_ILLEGAL, HANDLER_FETCH_FAULT, HANDLER_CUSTOM, HANDLER_CUSTOM_END, HANDLER_BREAK, HANDLERS_ALL };
+enum { HANDLER_END = HANDLER_COUNT, HANDLER_ILLEGAL, HANDLER_FETCH_FAULT, HANDLER_CUSTOM, HANDLER_CUSTOM_END, HANDLER_BREAK, HANDLER_NATIVE, HANDLERS_ALL };
 static const void *handler_address[HANDLERS_ALL];
 static const void *pair_address[PAIR_COUNT];
 /* Handlers of two instructions in a row: [first][second] is 1 + the number of their pair. */
@@ -183,7 +196,7 @@ static inline void record_divide(struct insn *in, uint32_t dividend, uint32_t di
         b = (block_);                                                                           \
         if (UNLIKELY((fuel -= b->charge) & EXHAUSTED)) goto out_of_fuel;                        \
         b->count++;                                                                             \
-        in = b->code;                                                                           \
+        in = b->entry;                                                                          \
         DISPATCH;                                                                               \
     } while (0)
 #define LOOKUP(pc_, edge_) do { h->pc = (pc_); h->edge = (edge_); goto lookup; } while (0)
@@ -208,10 +221,15 @@ static inline void record_divide(struct insn *in, uint32_t dividend, uint32_t di
         FALL_THROUGH;                                                                           \
     } while (0)
 
+#define FUNCTIONS
+#include "interpreter.h"
+#undef FUNCTIONS
+#include "jit.h"
+
 /* Run from block b until something needs the machine. With h == NULL: fill handler_address and pair_address. */
 static int hart_run(struct hart *h, struct block *b)
 {
-    static const void *const labels[] = {HANDLER_LABELS, &&end, &&illegal, &&fetch_fault, &&custom, &&custom_end, &&breakpoint};
+    static const void *const labels[] = {HANDLER_LABELS, &&end, &&illegal, &&fetch_fault, &&custom, &&custom_end, &&breakpoint, &&native};
     static const void *const pairs[] = {PAIR_LABELS};
     if (!h) {
         memcpy(handler_address, labels, sizeof labels);
@@ -221,6 +239,8 @@ static int hart_run(struct hart *h, struct block *b)
     uint32_t *const x = h->x;
     uint64_t fuel = h->fuel;
     struct insn *in;
+    int r_native;
+    (void)r_native;
     ENTER(b);
 
 #define HANDLERS
@@ -228,6 +248,27 @@ static int hart_run(struct hart *h, struct block *b)
 #undef HANDLERS
 
 end: FALL_THROUGH;
+native:
+#if RVSIM_JIT_HOST
+    h->fuel = fuel;
+    r_native = h->jit->enter(h, b->compiled->body);
+    fuel = h->fuel;
+    b = h->native_block;
+    switch (r_native) {
+    case NATIVE_NEXT: FALL_THROUGH;
+    case NATIVE_TAKEN:
+        if (b->target) ENTER(b->target);
+        h->edge = EDGE_TAKEN;
+        goto lookup;
+    case NATIVE_INDIRECT: h->edge = EDGE_INDIRECT; goto lookup;
+    case NATIVE_ENTER: ENTER(b);
+    case NATIVE_RESUME: in = h->native_insn; DISPATCH;
+    case NATIVE_TRAP: in = h->native_insn; goto trap;
+    case NATIVE_MODIFIED: in = h->native_insn; goto modified;
+    }
+    fuel -= b->charge; /* given back below */
+    goto out_of_fuel;
+#endif
 illegal: RAISE(0, 2);
 fetch_fault:
     h->tval = in->k[0];

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 SP = 2
 ECALL, BREAKPOINT, ILLEGAL = 11, 3, 2
 NO_LIMIT = 1 << 62
+ENGINES = ("auto", "interp", "jit")
 NEVER = 1 << 62
 WATCH_KINDS = {"r": 4, "w": 2, "rw": 6}
 _STOP_REASONS: dict[int, StopReason] = {
@@ -113,6 +114,9 @@ class Machine:
         Gives at most n bytes of the guest's standard input.
     memory_limit : int
         Bytes of guest memory that the regions together may have.
+    engine : str, optional
+        What executes the instructions, ``interp``, ``jit`` or ``auto``; the environment's RVSIM_ENGINE, or ``auto``,
+        by default. It changes host time alone; RVSIM_JIT=0 and hosts without it have none but the interpreter.
 
     Raises
     ------
@@ -143,6 +147,7 @@ class Machine:
         stderr: Callable[[bytes], object] | None = None,
         stdin: Callable[[int], bytes] | None = None,
         memory_limit: int = memory.DEFAULT_LIMIT,
+        engine: str | None = None,
     ) -> None:
         of_core, of_accel = _split_settings(settings or {})
         self.options: dict[str, Any] = {
@@ -168,6 +173,7 @@ class Machine:
         self.classes = [ccode.instruction_class(i) for i in self.isa.instructions] + [c for _, _, c in self._extensions]
         alignment = 2 if self.selection.compressed else 4
         self.hart = Hart(self, self._kinds(), self._hart_timing(), alignment)
+        self.engine = self._choose_engine(engine or os.environ.get("RVSIM_ENGINE") or "auto")
         self.console = Console(stdout, stderr, stdin)
         self.files = HostFiles(host_dir)
         self._map(memory, devices, memory_limit)
@@ -230,6 +236,23 @@ class Machine:
                         )
                 added.append((instruction, isa, "custom"))
         return added
+
+    def _choose_engine(self, name: str) -> str:
+        """Have blocks compiled if that is asked for and possible: what will execute instructions."""
+        if name not in ENGINES:
+            raise UsageError(f"engine: expected {', '.join(ENGINES)}, found {name!r}")
+        how = os.environ.get("RVSIM_JIT", "")
+        if name != "jit":
+            return "interpreter"
+        # RVSIM_JIT=PERIOD,ENTRIES: tests have everything compiled at once.
+        numbers = how.split(",") if "," in how else []
+        if not all(n.isdecimal() for n in numbers):
+            raise UsageError(f"RVSIM_JIT: expected 0 or PERIOD,ENTRIES, found {how!r}")
+        if how == "0" or not self.hart.use_jit(*(int(n) for n in numbers)):
+            why = "RVSIM_JIT=0" if how == "0" else "this processor or system"
+            self.warnings.append(f"{why} rules out compiled code: the interpreter runs, with the same counts")
+            return "interpreter"
+        return "jit"
 
     def _kinds(self) -> list[tuple[int, int, bool, bool, bool, bool, bool]]:
         kinds = []
@@ -707,6 +730,7 @@ class Machine:
         stderr: Callable[[bytes], object] | None = None,
         stdin: Callable[[int], bytes] | None = None,
         memory_limit: int = memory.DEFAULT_LIMIT,
+        engine: str | None = None,
     ) -> Machine:
         """A machine as it was saved; what a file may not decide is given here.
 
@@ -718,6 +742,8 @@ class Machine:
             As for the class.
         memory_limit : int
             Bytes of guest memory that the machine may have, whatever it was saved with.
+        engine : str, optional
+            As for the class.
 
         Raises
         ------
@@ -736,6 +762,7 @@ class Machine:
             stderr=stderr,
             stdin=stdin,
             memory_limit=memory_limit,
+            engine=engine,
         )
 
     def progress(self) -> dict[str, Any]:

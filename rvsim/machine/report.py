@@ -51,6 +51,7 @@ def build_result(
         core=machine.timing.name,
         clock_mhz=machine.timing.clock_mhz,
         accel=coprocessor.name if coprocessor else "off",
+        engine=machine.engine,
         exit_code=exit_code,
         stop_reason=stop,
         message=message,
