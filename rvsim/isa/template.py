@@ -14,11 +14,12 @@ from rvsim.isa.build import Range
 from rvsim.isa.ccode import GenerationError, Handler, container
 from rvsim.isa.ir import Op, walk
 
-OPERATIONS = (
-    "mov add sub and or xor mul shl shr sar sext8 sext16 zext8 zext16 seq sltu slt sleu sle select "
-    "mulhuu mulhss mulhsu load8u load8s load16u load16s load32 store8 store16 store32 "
-    "beq bne bltu blt bleu ble bgtu bgt bgeu bge jump jumpr"
-).split()
+_OPERATIONS = """
+mov add sub and or xor mul shl shr sar sext8 sext16 zext8 zext16 seq sltu slt sleu sle select
+mulhuu mulhss mulhsu load8u load8s load16u load16s load32 store8 store16 store32
+beq bne bltu blt bleu ble bgtu bgt bgeu bge jump jumpr
+"""
+OPERATIONS = _OPERATIONS.split()
 TEMPS = 2
 _INVERSE = {"eq": "ne", "ltu": "geu", "lt": "ge", "leu": "gtu", "le": "gt"}
 _LIMIT = 64  # numbers of a kind of operand
@@ -348,7 +349,9 @@ def header_lines(handlers: list[Handler]) -> list[str]:
             steps = template(handler)
             for step in steps:
                 args = [*step.args, ZERO, ZERO, ZERO][:3]
-                rows.append("{" + ", ".join(map(str, [OPERATIONS.index(step.code), byte(step.to), *map(byte, args)])) + "}")
+                rows.append(
+                    "{" + ", ".join(map(str, [OPERATIONS.index(step.code), byte(step.to), *map(byte, args)])) + "}"
+                )
             kinds.append(1)
         except NoTemplate:
             kinds.append(2 if callable_alone(handler) else 0)
@@ -368,5 +371,6 @@ def header_lines(handlers: list[Handler]) -> list[str]:
     for n in functions:
         body = handlers[n].text().rsplit("NEXT;", 1)[0].rstrip()
         body = body.replace("LEAVE_LABEL(", f"LEAVE_LABEL({n}, ").replace("LEAVE(", f"LEAVE({n}, ")
-        out.append(f"static void function_{n}(struct hart *h, struct insn *in)\n{{\n    uint32_t *const x = h->x;\n    (void)x, (void)in;\n{body}\n}}")
+        out.append(f"static void function_{n}(struct hart *h, struct insn *in)\n{{\n    uint32_t *const x = h->x;")
+        out.append(f"    (void)x, (void)in;\n{body}\n}}")
     return [*out, "#endif", ""]

@@ -47,8 +47,13 @@ cdef extern from "hart.h":
         const void *compiled
         const void *chain
         uint64_t misses
+    struct compiled_code "compiled":
+        block *block
+        uint8_t *chain
+        uint8_t *end
     struct jit:
-        pass
+        compiled_code **list
+        int count
     struct hart:
         uint32_t x[32]
         uint32_t pc
@@ -306,7 +311,7 @@ cdef class Hart:
         period : int
             Instructions between two looks for blocks to compile; 0 for a short one first, longer ones later.
         hot : int
-            Entries that make a block worth it.
+            Entries that make a block worth it; 0 to compile each block before it is entered.
 
         Returns
         -------
@@ -321,9 +326,19 @@ cdef class Hart:
             self.compile_at = self.granted + self.period
         return self.h.jit != NULL
 
+    def compiled(self):
+        """Address of each compiled block, and its code."""
+        cdef int i
+        cdef compiled_code *c
+        rows = []
+        for i in range(self.h.jit.count if self.h.jit != NULL else 0):
+            c = self.h.jit.list[i]
+            rows.append((c.block.pc, (<char *>c.chain)[:c.end - c.chain]))
+        return rows
+
     cdef int compile_hot(self) except -1:
         """Compile what has become hot; rules of protection and watched instructions are the interpreter's."""
-        if self.h.jit == NULL or self.granted < self.compile_at or self.stepping or self.rule_count:
+        if self.h.jit == NULL or self.stepping or self.rule_count or self.granted < self.compile_at and self.hot:
             return 0
         if not jit_compile_hot(self.h.jit, self.blocks, self.block_count, self.hot, MISSES):
             raise MemoryError("the host refuses to change compiled code; --engine interp runs without")
@@ -1024,6 +1039,8 @@ cdef class Hart:
                 if <uint32_t>b.charge > <uint32_t>self.h.fuel:
                     self.slack_given += <uint32_t>b.charge - <uint32_t>self.h.fuel
                     self.h.fuel = self.h.fuel & ~SLACK | <uint32_t>b.charge
+            if not self.hot and self.h.jit != NULL and b.compiled == NULL and b.listed == 1:
+                self.compile_hot()
             started = True
             self.entry.accesses = self.entry.csrs = 0
             with nogil:

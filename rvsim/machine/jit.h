@@ -23,7 +23,7 @@ enum { NATIVE_NEXT, NATIVE_TAKEN, NATIVE_INDIRECT, NATIVE_ENTER, NATIVE_RESUME, 
 
 struct compiled { /* of one block */
     struct block *block;
-    uint8_t *chain, *body;     /* where other blocks jump to, which charges and counts; behind that */
+    uint8_t *chain, *body, *end; /* where other blocks jump to, which charges and counts; behind that; behind all */
     uint8_t *jump[2], *way[2]; /* the jumps to the successors, next and taken, NULL without one; where they lead while there is none */
 };
 
@@ -38,6 +38,7 @@ struct jit {
     struct compiled **list;
     int count, room;
     int writable, full;
+    uint64_t looks, next_choice; /* for blocks to compile, and when the pinned registers are chosen again */
 };
 
 #if RVSIM_JIT_HOST
@@ -619,6 +620,7 @@ static int compile_block(struct jit *j, struct block *b)
     leave_with(o, NATIVE_FUEL, b);
     for (int n = 0; n < missed; n++) emit_miss(o, &misses[n], b);
     for (uint32_t i = 0; i < b->count_n; i++) b->meta[i].frozen = !b->meta[i].roams;
+    c->end = o->p;
     j->at = (uint8_t *)(((uintptr_t)o->p + 15) & ~(uintptr_t)15);
     j->list[j->count++] = c;
     b->compiled = c;
@@ -639,10 +641,10 @@ static void forget_compiled(struct block *b)
     for (uint32_t i = 0; i < b->count_n; i++) b->meta[i].frozen = 0;
 }
 
-/* The guest registers that instructions executed most often use. */
-static void choose_pins(struct jit *j, struct block **blocks, int count)
+/* The guest registers that instructions executed most often use; whether those pinned now do worse by an eighth. */
+static int choose_pins(struct jit *j, struct block **blocks, int count)
 {
-    uint64_t uses[32] = {0};
+    uint64_t uses[32] = {0}, before = 0, now = 0;
     for (int n = 0; n < count; n++) {
         struct block *b = blocks[n];
         for (uint32_t i = 0; i < b->count_n; i++) {
@@ -652,15 +654,23 @@ static void choose_pins(struct jit *j, struct block **blocks, int count)
                     if (template_ops[t][k] >> 6 == 1) uses[b->code[i].r[template_ops[t][k] & 63] & 31] += b->count;
         }
     }
-    memset(j->host_of, 0, sizeof j->host_of);
-    for (j->pins = 0; j->pins < 9; j->pins++) {
+    uint8_t host_of[32] = {0}, guest[9];
+    int pins;
+    for (pins = 0; pins < 9; pins++) {
         int best = 0;
         for (int r = 1; r < 32; r++)
-            if (!j->host_of[r] && uses[r] && (!best || uses[r] > uses[best])) best = r;
+            if (!host_of[r] && uses[r] && (!best || uses[r] > uses[best])) best = r;
         if (!best) break;
-        j->host_of[best] = pinnable[j->pins];
-        j->guest[j->pins] = (uint8_t)best;
+        host_of[best] = pinnable[pins];
+        guest[pins] = (uint8_t)best;
+        now += uses[best];
     }
+    for (int n = 0; n < j->pins; n++) before += uses[j->guest[n]];
+    if (now <= before + before / 8) return 0;
+    memcpy(j->host_of, host_of, sizeof host_of);
+    memcpy(j->guest, guest, sizeof guest);
+    j->pins = pins;
+    return 1;
 }
 
 static int jit_writable(struct jit *j, int writable)
@@ -732,7 +742,12 @@ static int jit_drop(struct jit *j)
 static int jit_compile_hot(struct jit *j, struct block **blocks, int count, uint64_t threshold, uint64_t misses)
 {
 #if RVSIM_JIT_HOST
-    int again = 0, wanted = 0;
+    int again = 0, wanted = 0, fresh = !j->at || j->full;
+    /* Other registers may have become the busiest: then everything is compiled anew. */
+    if (++j->looks >= j->next_choice) {
+        j->next_choice = 2 * j->looks;
+        fresh |= choose_pins(j, blocks, count);
+    }
     for (int i = 0; i < count; i++) {
         struct block *b = blocks[i];
         if (b->compiled && b->misses > misses) {
@@ -742,16 +757,15 @@ static int jit_compile_hot(struct jit *j, struct block **blocks, int count, uint
         }
         wanted |= !b->compiled && b->count >= threshold && compilable(b);
     }
-    if (j->full) {
+    if (fresh) {
         for (int i = 0; i < j->count; i++) j->list[i]->block->unwanted = 1;
         again = 1;
     }
     if (again && !jit_drop(j)) return 0;
     if (!again && !wanted && !jit_link_all(j, 1)) return 1;
     if (!jit_writable(j, 1)) return 0;
-    if (!j->at || j->full) {
+    if (fresh) {
         j->full = 0;
-        choose_pins(j, blocks, count);
         emit_stubs(j);
         for (int i = 0; i < count; i++) blocks[i]->chain = j->uncompiled;
     }
