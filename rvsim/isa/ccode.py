@@ -16,7 +16,7 @@ The generated header defines, for `rvsim/machine/hart.h`:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from rvsim.isa.build import Range
@@ -494,7 +494,9 @@ def _group(instruction: Instruction) -> tuple[int, int]:
     return (mask, instruction.match & mask) if instruction.mask & mask == mask else (0, 0)
 
 
-def generate_header(isa: Isa, aligned: Iterable[Instruction] = ()) -> str:
+def generate_header(
+    isa: Isa, aligned: Iterable[Instruction] = (), more: Callable[[list[Handler]], list[str]] = lambda handlers: []
+) -> str:
     """The generated C header for an elaborated core.
 
     Parameters
@@ -504,6 +506,8 @@ def generate_header(isa: Isa, aligned: Iterable[Instruction] = ()) -> str:
     aligned : iterable of Instruction
         The same instructions elaborated for INSTR_ALIGNMENT = 4. Control transfers among them have handlers, too, for
         harts on which a compressed instruction set is disabled.
+    more : callable
+        Further lines, made from the handlers in order.
     """
     texts: dict[str, int] = {}
     names: dict[int, list[str]] = {}
@@ -539,9 +543,7 @@ def generate_header(isa: Isa, aligned: Iterable[Instruction] = ()) -> str:
     out.append(f"#define PAIR_COUNT {len(pairs)}")
     out.append("#define PAIR_LABELS " + ", ".join(f"&&pair_{a}_{b}" for a, b in pairs))
     out.append("#define HANDLER_PAIRS " + ", ".join(f"[{a}][{b}] = {n}" for n, (a, b) in enumerate(pairs, 1)))
-    from rvsim.isa.template import header_lines
-
-    out += ["", *header_lines(first_of)]
+    out += ["", *more(first_of)]
     out += ["#ifdef DECODE_BODY", "static int decode(uint32_t w, uint32_t pc, int ialign4, struct decoded *d)", "{"]
     for size in (4, 2):
         out.append(f"    {'if ((w & 3) == 3)' if size == 4 else 'else'} {{")

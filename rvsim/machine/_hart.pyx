@@ -743,8 +743,7 @@ cdef class Hart:
                 b.dead = 1
                 hit = True
         if hit:
-            with gil:
-                self.bury()
+            bury_dead(self)
         return hit
 
     cdef int bury(self) except -1:
@@ -923,11 +922,7 @@ cdef class Hart:
         memcpy(host, &value, size)
         if self.intervals[n].hooked:
             self.h.pc = self.behind(b, <uint32_t>(e - b.code))
-            with gil:
-                try:
-                    self.machine.hooked_store(address)
-                except BaseException as error:
-                    self.pending = error
+            tell_hooked(self, address)
             return 2
         return 2 if self.code_written(self.region(address), address, size) else 0
 
@@ -1660,6 +1655,18 @@ cdef void free_block(block *b, Hart hart_) noexcept:
 
 
 # ------------------------------------------------------------ called from the loop
+# What needs the interpreter lock is in functions of its own: one that contains `with gil` takes it whenever it is called.
+cdef void bury_dead(Hart self) noexcept with gil:
+    self.bury()
+
+
+cdef void tell_hooked(Hart self, uint32_t address) noexcept with gil:
+    try:
+        self.machine.hooked_store(address)
+    except BaseException as error:
+        self.pending = error
+
+
 cdef int slow_load(hart *h, block *b, insn *e, uint32_t address, int size, uint32_t *value) noexcept nogil:
     cdef uint8_t *host = NULL
     if (<Hart>h.self).access(b, e, address, size, False, 0, True, &host) < 0:
