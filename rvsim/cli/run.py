@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Run a program and print what it took. The exit status is the program's own; 124: --max-instructions reached, "
         "130: interrupted, 132: illegal instruction, 133: breakpoint, 134: other trap, 139: access fault."
     )
-    add_machine_arguments(parser)
+    add_machine_arguments(parser, ", or a snapshot of --save")
     parser.add_argument(
         "--accel", default="off", metavar="on|off|NAME|FILE.toml", help="the coprocessor (default: off)"
     )
@@ -60,11 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what every command that runs programs takes."""
-    parser.add_argument(
-        "elf", metavar="ELF", help="a program, the name of a bundled one (rvsim examples), or a snapshot of --save"
-    )
+def add_machine_arguments(parser: argparse.ArgumentParser, also: str = "") -> None:
+    """Declare what every command that runs programs takes; `also` says what else ELF may be."""
+    parser.add_argument("elf", metavar="ELF", help=f"a program, or the name of a bundled one (rvsim examples){also}")
     parser.add_argument(
         "args", nargs="*", default=[], help="the program's arguments; after -- they may begin with a dash"
     )
