@@ -18,7 +18,7 @@ from rvsim.errors import RvsimError, UsageError
 
 if TYPE_CHECKING:
     from rvsim.machine import Machine
-    from rvsim.machine.machine import Stop
+    from rvsim.machine.stop import Stop
 
 # GDB's numbers of signals (include/gdb/signals.def), which are those of Linux for these.
 SIGINT, SIGILL, SIGTRAP, SIGABRT, SIGKILL, SIGSEGV, SIGTERM, SIGXCPU = 2, 4, 5, 6, 9, 11, 15, 24

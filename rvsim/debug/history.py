@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from rvsim.machine import Machine
-    from rvsim.machine.machine import Stop
     from rvsim.machine.snapshot import Checkpoint
+    from rvsim.machine.stop import Stop
 
 # Checkpoints kept; instructions between two of them: at least, and as part of the run so far.
 CHECKPOINTS = 64

@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rvsim.errors import InputFileError
+from rvsim.errors import InputFileError, UsageError
+from rvsim.isa.bundle import bundled
 from rvsim.isa.evaluate import BehaviourError, Trap, execute
 from rvsim.isa.ir import Instruction, Isa, walk, wrap
 from rvsim.machine._hart import GuestTrap
 
 if TYPE_CHECKING:
+    from accel.protocol import Coprocessor
     from rvsim.machine._hart import Hart
     from rvsim.machine.csr import CsrFile
 
@@ -37,6 +39,40 @@ def load_extension(path: str) -> Isa:
     from rvsim.isa import model
 
     return model.load_extension(Path(path))
+
+
+def added_instructions(
+    coprocessor: Coprocessor | None, files: Sequence[str]
+) -> tuple[list[tuple[Instruction, Isa, str]], list[str]]:
+    """Instructions added to the bundled ones, each with its set and timing class; and warnings of their descriptions.
+
+    Raises
+    ------
+    UsageError
+        Two claim the same words.
+    InputFileError
+        A file of `--isa-ext` cannot be read.
+    """
+    added: list[tuple[Instruction, Isa, str]] = []
+    warnings: list[str] = []
+    if coprocessor is not None:
+        isa = bundled(coprocessor.description.stem)
+        added += [(with_major_opcode(i, coprocessor.major_opcode), isa, "coprocessor") for i in isa.instructions]
+    for file in files:
+        isa = load_extension(file)
+        warnings += isa.warnings
+        for instruction in isa.instructions:
+            for other, owner, _ in added:
+                if (
+                    instruction.size == other.size
+                    and (instruction.match ^ other.match) & instruction.mask & other.mask == 0
+                ):
+                    raise UsageError(
+                        f"{file}: {instruction.name} and {other.name} of {owner.name} claim the same words; "
+                        "move one to another opcode (--set accel.custom_opcode=custom-1)"
+                    )
+            added.append((instruction, isa, "custom"))
+    return added, warnings
 
 
 class Context:

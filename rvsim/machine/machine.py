@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from accel import registry
 from accel.protocol import AccessFault, PortFault
 from rvsim.errors import ElfError, UsageError
 from rvsim.isa import ccode, names
 from rvsim.isa.bundle import bundled
-from rvsim.isa.ir import Instruction, walk
+from rvsim.isa.ir import Instruction
 from rvsim.isa.select import DEFAULT, Selection, missing, select, warning
 from rvsim.machine import commits, events, extension, memory, platform, snapshot, tensors
 from rvsim.machine._hart import GuestTrap, Hart
 from rvsim.machine.clint import Clint
 from rvsim.machine.console import Console
+from rvsim.machine.costs import hart_costs, instruction_kinds
 from rvsim.machine.csr import INTERRUPT_CSRS, CsrFile
 from rvsim.machine.device import Device, DeviceFault
 from rvsim.machine.diagnosis import explain, memory_hint
@@ -31,6 +33,7 @@ from rvsim.machine.report import build_result
 from rvsim.machine.result import RunResult, StopReason
 from rvsim.machine.semihosting import Semihosting
 from rvsim.machine.signature import write_signature
+from rvsim.machine.stop import Stop
 from rvsim.timing import load_core_timing
 
 if TYPE_CHECKING:
@@ -52,33 +55,6 @@ _STOP_REASONS: dict[int, StopReason] = {
     5: "access-fault",
     7: "access-fault",
 }
-
-
-class Stop(NamedTuple):
-    """Why `Machine.resume` came back.
-
-    Attributes
-    ----------
-    reason : str
-        ``exit``, ``limit``, ``interrupted``, ``step``, ``watchpoint``, ``breakpoint`` (a debugger's when there is no
-        message) or what `RunResult.stop_reason` says of a program that failed.
-    pc : int
-        Of the next instruction.
-    exit_code : int or None
-    message : str or None
-        What went wrong, where, and what to try.
-    address : int or None
-        The byte that a watchpoint saw accessed.
-    access : str or None
-        ``r`` or ``w``, of that access.
-    """
-
-    reason: str
-    pc: int
-    exit_code: int | None = None
-    message: str | None = None
-    address: int | None = None
-    access: str | None = None
 
 
 class Machine:
@@ -169,10 +145,13 @@ class Machine:
         self.selection: Selection = select(isa)
         lacking = warning(missing(program.arch, program.flags, self.selection), self.selection)
         self.warnings: list[str] = [*program.notes, *([lacking] if lacking else [])]
-        self._extensions = self._load_extensions(isa_ext)
+        self._extensions, warnings = extension.added_instructions(self.coprocessor, isa_ext)
+        self.warnings += warnings
         self.classes = [ccode.instruction_class(i) for i in self.isa.instructions] + [c for _, _, c in self._extensions]
         alignment = 2 if self.selection.compressed else 4
-        self.hart = Hart(self, self._kinds(), self._hart_timing(), alignment)
+        self.hart = Hart(
+            self, instruction_kinds(self.isa, self.selection, self.timing), hart_costs(self.timing), alignment
+        )
         self.engine = self._choose_engine(engine or os.environ.get("RVSIM_ENGINE") or "auto")
         self.console = Console(stdout, stderr, stdin)
         self.files = HostFiles(host_dir)
@@ -212,31 +191,6 @@ class Machine:
         return cls(program if isinstance(program, Program) else load_elf(program, max_memory=limit), **options)
 
     # ------------------------------------------------------------ construction
-    def _load_extensions(self, files: Sequence[str]) -> list[tuple[Instruction, Any, str]]:
-        """Added instructions with the set they come from and their timing class."""
-        added: list[tuple[Instruction, Any, str]] = []
-        if self.coprocessor is not None:
-            isa = bundled(self.coprocessor.description.stem)
-            added += [
-                (extension.with_major_opcode(i, self.coprocessor.major_opcode), isa, "coprocessor")
-                for i in isa.instructions
-            ]
-        for file in files:
-            isa = extension.load_extension(file)
-            self.warnings += isa.warnings
-            for instruction in isa.instructions:
-                for other, owner, _ in added:
-                    if (
-                        instruction.size == other.size
-                        and (instruction.match ^ other.match) & instruction.mask & other.mask == 0
-                    ):
-                        raise UsageError(
-                            f"{file}: {instruction.name} and {other.name} of {owner.name} claim the same words; "
-                            "move one to another opcode (--set accel.custom_opcode=custom-1)"
-                        )
-                added.append((instruction, isa, "custom"))
-        return added
-
     def _choose_engine(self, name: str) -> str:
         """Have blocks compiled if that is asked for and possible: what will execute instructions."""
         if name not in ENGINES:
@@ -245,52 +199,13 @@ class Machine:
         if name != "jit":
             return "interpreter"
         # RVSIM_JIT=PERIOD,ENTRIES: tests have everything compiled at once.
-        numbers = how.split(",") if "," in how else []
-        if not all(n.isdecimal() for n in numbers):
+        if not re.fullmatch(r"|0|\d{1,9},\d{1,9}", how):
             raise UsageError(f"RVSIM_JIT: expected 0 or PERIOD,ENTRIES, found {how!r}")
-        if how == "0" or not self.hart.use_jit(*(int(n) for n in numbers)):
+        if how == "0" or not self.hart.use_jit(*(int(n) for n in how.split(",") if how)):
             why = "RVSIM_JIT=0" if how == "0" else "this processor or system"
             self.warnings.append(f"{why} rules out compiled code: the interpreter runs, with the same counts")
             return "interpreter"
         return "jit"
-
-    def _kinds(self) -> list[tuple[int, int, bool, bool, bool, bool, bool]]:
-        kinds = []
-        for instruction, enabled in zip(self.isa.instructions, self.selection.enabled, strict=True):
-            class_ = ccode.instruction_class(instruction)
-            sizes = [
-                op.attr[1] for op in walk(instruction.body) if op.code in ("load", "store") and op.attr[0] == "MEM"
-            ]
-            size = sizes[0] if sizes else 0
-            kinds.append(
-                (
-                    self.timing.cycles[class_],
-                    size,
-                    class_ == "store",
-                    class_ == "divide",
-                    class_ == "csr",
-                    class_ == "branch",
-                    enabled,
-                )
-            )
-        return kinds
-
-    def _hart_timing(self) -> dict[str, Any]:
-        t = self.timing
-        csr = {}
-        for name, cycles in t.csr_write_cycles.items():
-            if name not in names.CSR_NUMBERS:
-                raise UsageError(f"core {t.name}: csr_write_cycles.{name}: no such CSR")
-            csr[names.CSR_NUMBERS[name]] = cycles
-        return {
-            "taken": t.taken_branch_cycles,
-            "straddle": t.straddle_cycles,
-            "misaligned": t.misaligned_cycles,
-            "trap": t.trap_cycles,
-            "divide": t.divide_histogram_cycles(),
-            "csr": csr,
-            "split_misaligned": t.misaligned == "split",
-        }
 
     def _map(self, options: Sequence[str], devices: Sequence[str], limit: int) -> None:
         """Lay out memory, then devices where it leaves room, then the intervals that accesses are counted by."""

@@ -100,7 +100,7 @@ def test_rvsim_jit_0_leaves_it_to_the_interpreter(monkeypatch: pytest.MonkeyPatc
     assert any("RVSIM_JIT=0 rules out compiled code" in warning for warning in machine.warnings)
 
 
-@pytest.mark.parametrize(("engine", "how"), [("fast", ""), ("jit", "1,"), ("jit", "a,b")])
+@pytest.mark.parametrize(("engine", "how"), [("fast", ""), ("jit", "1,"), ("jit", "a,b"), ("jit", "on")])
 def test_unknown_engines_are_refused(monkeypatch: pytest.MonkeyPatch, engine: str, how: str) -> None:
     monkeypatch.setenv("RVSIM_JIT", how)
     with pytest.raises(UsageError, match="expected"):
