@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,9 @@ OTHER_PEERS = {
 # A shared machine stalls now and then; that is no failure of a property.
 settings.register_profile("rvsim", deadline=None, print_blob=True)
 settings.load_profile("rvsim")
+
+# Loops that tests have compiled are not kept with the user's own.
+os.environ.setdefault("RVSIM_CACHE", os.path.join(tempfile.gettempdir(), f"rvsim-tests-{os.getuid()}"))
 
 
 def find_peer(name: str) -> str | None:

@@ -360,6 +360,7 @@ def header_lines(handlers: list[Handler]) -> list[str]:
         starts.append(len(rows))
     out = [
         "#define TEMPLATE_CODES " + ", ".join(f"T_{code.upper()}" for code in OPERATIONS),
+        "#define TEMPLATE_NAMES " + ", ".join(f'"{code}"' for code in OPERATIONS),
         "#define TEMPLATE_OPS " + ", ".join(rows),
         "#define TEMPLATE_LITERALS " + ", ".join(f"{v:#x}u" for v in literals),
         "#define TEMPLATE_STARTS " + ", ".join(map(str, starts)),

@@ -16,6 +16,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 
 cdef extern from "hart.h":
+    ctypedef void *loop_function
     struct decoded:
         uint16_t handler, instruction
         uint8_t size
@@ -47,6 +48,9 @@ cdef extern from "hart.h":
         const void *compiled
         const void *chain
         uint64_t misses
+        loop_function loop
+        uint64_t looped, loop_ask
+        insn counted
     struct compiled_code "compiled":
         block *block
         uint8_t *chain
@@ -88,6 +92,9 @@ cdef extern from "hart.h":
     int jit_drop(jit *) nogil
     int jit_compile_hot(jit *, block **, int, uint64_t, uint64_t) nogil
     const void *jit_uncompiled(jit *) nogil
+    int LOOP_TEXT, HANDLER_LOOP
+    int loop_text(block *, int, char *) nogil
+    loop_function loop_open(const char *) nogil
 
 cdef extern from "commitlog.h":
     enum:
@@ -118,6 +125,10 @@ cdef enum:
     LAST_PERIOD = 1 << 22       # and later, each time twice as long up to this
     HOT = 32                    # entries that make a block worth compiling
     MISSES = 256                # accesses outside their windows that make compiled code read them anew
+    LOOK_UP = 1 << 17           # iterations that make it worth to look whether a loop has been compiled,
+    MAKE = 1 << 20              # and to have it compiled,
+    WAIT_PERIOD = 1 << 10       # instructions between two looks where tests wait for compilers
+    TRIPS = 8                   # if an entry does as many
     CACHE_LIMIT = 1 << 20       # predecoded instructions kept, about 60 MB
     NO_DEADLINE = 0x7fffffff    # cycles until the machine looks anyway
     STALE = 256                 # cycles of upper bounds that may pass before they are compared with the exact count
@@ -130,6 +141,8 @@ cdef enum:
 
 # How a division's histogram bucket is read back (hart.h, record_divide).
 DIVIDE_ZERO_BUCKET = 0
+
+cdef uint64_t LOOP_NEVER = ~<uint64_t>0, LOOP_PENDING = ~<uint64_t>1  # taken branches at which a block asks for its function
 
 cdef struct Region:
     uint32_t base
@@ -249,6 +262,9 @@ cdef class Hart:
     cdef int64_t last_period
     cdef int64_t compile_at      # instructions granted when the next look for blocks to compile is due
     cdef uint64_t hot
+    cdef object loops            # compiled counted loops (rvsim/loops/cache.py); None without
+    cdef bint loop_wait          # each loop is compiled when it first comes back to its beginning
+    cdef bint loop_look
 
     def __cinit__(self, machine, kinds, timing, int ialign=2):
         cdef int i
@@ -344,6 +360,65 @@ cdef class Hart:
             raise MemoryError("the host refuses to change compiled code; --engine interp runs without")
         self.period = min(2 * self.period, self.last_period)
         self.compile_at = self.granted + self.period
+        return 0
+
+    # ------------------------------------------------------------ counted loops
+    def use_loops(self, bint wait=False):
+        """Have counted loops done by compiled functions where there is a compiler; call it before the first instruction.
+
+        Parameters
+        ----------
+        wait : bool
+            Wait for the compiler, and compile every loop, however rare: for tests.
+        """
+        self.loop_look = True
+        self.loop_wait = wait
+        if wait:
+            self.period = min(self.period, <int64_t>WAIT_PERIOD)
+            self.last_period = self.period
+
+    def loop_counts(self):
+        """Address of each block done by a compiled function, and how many iterations that did; counted where `use_loops` waits."""
+        cdef int i
+        return [(self.blocks[i].pc, self.blocks[i].looped) for i in range(self.block_count) if self.blocks[i].loop != NULL]
+
+    cdef int find_loops(self) except -1:
+        """Attach compiled functions to the loops that have become hot."""
+        cdef int i
+        cdef block *b
+        cdef bint ended
+        if not self.loop_look or self.stepping or self.rule_count:
+            return 0
+        ended = self.loops is not None and self.loops.children and self.loops.poll()
+        for i in range(self.block_count):
+            b = self.blocks[i]
+            if b.target == b and b.loop == NULL and b.listed == 1 and not b.dead:
+                if ended and b.loop_ask == LOOP_PENDING or b.taken >= max(b.loop_ask, 1 if self.loop_wait else <uint64_t>LOOK_UP):
+                    if self.loop_wait or b.taken >= TRIPS * (b.count - b.taken):
+                        self.find_loop(b)
+        return 0
+
+    cdef int find_loop(self, block *b) except -1:
+        cdef char text[1 << 15]
+        cdef bint make = self.loop_wait or b.taken >= MAKE
+        b.loop_ask = LOOP_NEVER
+        if not loop_text(b, self.loop_wait, text):
+            return 0
+        if self.loops is None:
+            from rvsim.loops.cache import Loops
+
+            self.loops = Loops(self.loop_wait)
+        description = text.decode()
+        path = self.loops.find(description, make)
+        if path is None:
+            b.loop_ask = LOOP_PENDING if make else MAKE
+        elif path:
+            b.loop = loop_open(path.encode("utf-8", "surrogateescape"))
+            if b.loop != NULL:
+                b.counted.handler = handler_address[HANDLER_LOOP]
+                b.unwanted = b.compiled != NULL
+                if b.compiled == NULL:
+                    b.entry = &b.counted
         return 0
 
     cdef int drop_compiled(self) except -1:
@@ -1003,6 +1078,7 @@ cdef class Hart:
                     PyErr_CheckSignals()
                 except KeyboardInterrupt:
                     return ("interrupted",)
+                self.find_loops()
                 self.compile_hot()
                 given += self.grant(min(self.period, limit - given))
             if self.pending is not None:    # of a custom instruction that has retired

@@ -34,6 +34,10 @@ struct meta { /* the cold half of an instruction */
     uint64_t base;        /* executions already attributed to intervals */
 };
 
+struct hart;
+struct block;
+typedef int (*loop_function)(struct hart *, struct block *);
+
 struct block {
     uint32_t pc, end;      /* address of the first instruction, and behind the last */
     uint32_t count_n;      /* instructions */
@@ -61,6 +65,10 @@ struct block {
     const void *chain;     /* where compiled code jumps to that goes on here */
     uint64_t misses;       /* accesses of compiled code outside their windows */
     struct insn native;    /* enters compiled code */
+    loop_function loop;    /* does many iterations at once (loops.h), NULL without */
+    uint64_t looped;       /* iterations it did, where that is counted */
+    uint64_t loop_ask;     /* taken branches at which to ask for it next */
+    struct insn counted;   /* tries it; k: entries not to, and those after the next failure */
 };
 
 enum { EXIT_LOOKUP, EXIT_FUEL, EXIT_TRAP, EXIT_SYSTEM, EXIT_WAIT, EXIT_MODIFIED, EXIT_BREAK };
@@ -97,7 +105,7 @@ struct hart {
 #undef DECODE_BODY
 
 /* Handlers that belong to no instruction of the description. */
-enum { HANDLER_END = HANDLER_COUNT, HANDLER_ILLEGAL, HANDLER_FETCH_FAULT, HANDLER_CUSTOM, HANDLER_CUSTOM_END, HANDLER_BREAK, HANDLER_NATIVE, HANDLERS_ALL };
+enum { HANDLER_END = HANDLER_COUNT, HANDLER_ILLEGAL, HANDLER_FETCH_FAULT, HANDLER_CUSTOM, HANDLER_CUSTOM_END, HANDLER_BREAK, HANDLER_NATIVE, HANDLER_LOOP, HANDLERS_ALL };
 static const void *handler_address[HANDLERS_ALL];
 static const void *pair_address[PAIR_COUNT];
 /* Handlers of two instructions in a row: [first][second] is 1 + the number of their pair. */
@@ -200,6 +208,7 @@ static inline void record_divide(struct insn *in, uint32_t dividend, uint32_t di
         DISPATCH;                                                                               \
     } while (0)
 #define LOOKUP(pc_, edge_) do { h->pc = (pc_); h->edge = (edge_); goto lookup; } while (0)
+enum { MOST_SKIPPED = 255 };
 #define FALL_THROUGH do { if (b->next) ENTER(b->next); LOOKUP(b->end, EDGE_NEXT); } while (0)
 #define BRANCH                                                                                  \
     do {                                                                                        \
@@ -225,11 +234,12 @@ static inline void record_divide(struct insn *in, uint32_t dividend, uint32_t di
 #include "interpreter.h"
 #undef FUNCTIONS
 #include "jit.h"
+#include "loops.h"
 
 /* Run from block b until something needs the machine. With h == NULL: fill handler_address and pair_address. */
 static int hart_run(struct hart *h, struct block *b)
 {
-    static const void *const labels[] = {HANDLER_LABELS, &&end, &&illegal, &&fetch_fault, &&custom, &&custom_end, &&breakpoint, &&native};
+    static const void *const labels[] = {HANDLER_LABELS, &&end, &&illegal, &&fetch_fault, &&custom, &&custom_end, &&breakpoint, &&native, &&loop};
     static const void *const pairs[] = {PAIR_LABELS};
     if (!h) {
         memcpy(handler_address, labels, sizeof labels);
@@ -269,6 +279,26 @@ native:
     fuel -= b->charge; /* given back below */
     goto out_of_fuel;
 #endif
+loop:
+    if (!in->k[0]) {
+        h->fuel = fuel;
+        switch (b->loop(h, b)) {
+        case 1:
+            fuel = h->fuel;
+            in->k[1] = 0;
+            FALL_THROUGH;
+        case 2: /* its next iteration is another entry */
+            fuel = h->fuel;
+            in->k[0] = 1;
+            ENTER(b);
+        }
+        in->k[1] = 2 * in->k[1] + 1;
+        if (in->k[1] > MOST_SKIPPED) in->k[1] = MOST_SKIPPED;
+        in->k[0] = in->k[1] + 1;
+    }
+    in->k[0]--;
+    in = b->code;
+    DISPATCH;
 illegal: RAISE(0, 2);
 fetch_fault:
     h->tval = in->k[0];

@@ -635,7 +635,7 @@ static int compile_block(struct jit *j, struct block *b)
 /* Give a block back to the interpreter; the list is put right by jit_drop. */
 static void forget_compiled(struct block *b)
 {
-    b->entry = b->code;
+    b->entry = b->loop ? &b->counted : b->code;
     b->chain = NULL;
     b->compiled = NULL;
     for (uint32_t i = 0; i < b->count_n; i++) b->meta[i].frozen = 0;

@@ -152,7 +152,9 @@ class Machine:
         self.hart = Hart(
             self, instruction_kinds(self.isa, self.selection, self.timing), hart_costs(self.timing), alignment
         )
-        self.engine = self._choose_engine(engine or os.environ.get("RVSIM_ENGINE") or "auto")
+        engine = engine or os.environ.get("RVSIM_ENGINE") or "auto"
+        self.engine = self._choose_engine(engine)
+        self._choose_loops(engine)
         self.console = Console(stdout, stderr, stdin)
         self.files = HostFiles(host_dir)
         self._map(memory, devices, memory_limit)
@@ -206,6 +208,14 @@ class Machine:
             self.warnings.append(f"{why} rules out compiled code: the interpreter runs, with the same counts")
             return "interpreter"
         return "jit"
+
+    def _choose_loops(self, engine: str) -> None:
+        """Have counted loops compiled, unless the plain interpreter is asked for."""
+        how = os.environ.get("RVSIM_LOOPS", "")
+        if how not in ("", "0", "1", "wait"):
+            raise UsageError(f"RVSIM_LOOPS: expected 0, 1 or wait, found {how!r}")
+        if how != "0" and (how or engine != "interp"):
+            self.hart.use_loops(how == "wait")
 
     def _map(self, options: Sequence[str], devices: Sequence[str], limit: int) -> None:
         """Lay out memory, then devices where it leaves room, then the intervals that accesses are counted by."""
