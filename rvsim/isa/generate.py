@@ -13,6 +13,7 @@ import msgspec
 from rvsim.isa.ccode import generate_header
 from rvsim.isa.elaborate import DESCRIPTIONS
 from rvsim.isa.model import load_core, load_extension
+from rvsim.isa.routine import step_lines
 from rvsim.isa.template import header_lines
 
 
@@ -22,7 +23,9 @@ def generate(headers: Path, bundle: Path) -> None:
     aligned = load_extension(DESCRIPTIONS / "RV32I.core_desc")  # without RVC: INSTR_ALIGNMENT is 4
     headers.mkdir(parents=True, exist_ok=True)
     bundle.mkdir(parents=True, exist_ok=True)
-    (headers / "interpreter.h").write_text(generate_header(isa, aligned.instructions, header_lines))
+    (headers / "interpreter.h").write_text(
+        generate_header(isa, aligned.instructions, lambda handlers: [*header_lines(handlers), *step_lines()])
+    )
     (bundle / "rv32.msgpack").write_bytes(msgspec.msgpack.encode(isa))
     conv = Path(__file__).parents[2] / "accel" / "conv" / "conv.core_desc"
     if conv.exists():

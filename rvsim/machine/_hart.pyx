@@ -55,6 +55,11 @@ cdef extern from "hart.h":
         block *block
         uint8_t *chain
         uint8_t *end
+    struct routine:
+        uint32_t count
+        uint16_t custom
+        uint8_t jumps, accesses, window, stores
+        char *steps
     struct jit:
         compiled_code **list
         int count
@@ -73,13 +78,15 @@ cdef extern from "hart.h":
         int (*plain)(hart *, block *, insn *, uint32_t, int, int, uint32_t *) noexcept nogil
         int (*probe)(hart *, uint32_t) noexcept nogil
         uint32_t (*leave)(hart *) noexcept nogil
+        routine **routines
+        uint64_t *own
         void *self
         jit *jit
     int EXIT_LOOKUP, EXIT_FUEL, EXIT_TRAP, EXIT_SYSTEM, EXIT_WAIT, EXIT_MODIFIED, EXIT_BREAK
     int EDGE_NONE, EDGE_NEXT, EDGE_TAKEN, EDGE_INDIRECT
     int JUMP_CACHE, NO_INSTRUCTION, NO_HANDLER, DIVIDE_BUCKETS
     uint64_t EXHAUSTED, SLACK
-    int HANDLER_END, HANDLER_ILLEGAL, HANDLER_FETCH_FAULT, HANDLER_CUSTOM, HANDLER_CUSTOM_END, HANDLER_BREAK
+    int HANDLER_END, HANDLER_ILLEGAL, HANDLER_FETCH_FAULT, HANDLER_CUSTOM, HANDLER_CUSTOM_END, HANDLER_ROUTINE, HANDLER_ROUTINE_JUMP, HANDLER_BREAK
     int INSTRUCTION_COUNT
     const void **handler_address
     const void **pair_address
@@ -200,7 +207,7 @@ cdef class Hart:
     Parameters
     ----------
     machine : object
-        Serves what is not hot: ``csr_read(number)``, ``csr_write(number, value)``, ``custom(index, word, pc)``, ``trap_return()``,
+        Serves what is not hot: ``csr_read(number)``, ``csr_write(number, value)``, ``custom(index, word, pc)``, ``routine(index, word, pc)``, ``trap_return()``,
         ``attend()``, ``device_load(address, size)``, ``device_store(address, size, value)``, ``hooked_store(address)``.
     kinds : list of tuple
         For each instruction of the ISA (cost in cycles, bytes accessed, is a store, divides, is a CSR access, is a branch, is enabled).
@@ -247,7 +254,8 @@ cdef class Hart:
     cdef int taken_cost, straddle_cost, misaligned_cost, trap_cost
     cdef list divide_costs
     cdef dict csr_costs
-    cdef list custom             # (mask, match, size, ends) of instructions added at run time
+    cdef list custom             # instructions added at run time: what `add_custom` was given
+    cdef int routine_count, routine_room, own_count
     cdef public object pending   # exception raised by a service called from the loop
     cdef public long long stall_cycles
     cdef public long long traps
@@ -316,6 +324,10 @@ cdef class Hart:
         PyMem_Free(self.watches)
         PyMem_Free(self.breakpoints)
         PyMem_Free(self.text)
+        for i in range(self.routine_count):
+            PyMem_Free(self.h.routines[i])
+        PyMem_Free(self.h.routines)
+        PyMem_Free(self.h.own)
         jit_free(self.h.jit)
 
     # ------------------------------------------------------------ compiled code
@@ -524,53 +536,32 @@ cdef class Hart:
             self.intervals[n].load_bytes += size
 
     def load(self, uint32_t address, int size):
-        """A counted load outside the inner loop (custom instructions).
+        """A load of the custom instruction that the machine executes now.
 
         Raises
         ------
         GuestTrap
             Outside readable memory, or misaligned where the core traps that.
         """
-        cdef uint32_t value = 0
-        cdef int n = self.checked(address, size, False)
-        self.intervals[n].load_count += 1
-        self.intervals[n].load_bytes += size
-        if self.stepping:
-            self.watched(address, size, False, 0)
-        if self.regions[self.intervals[n].region].data == NULL:
-            return self.machine.device_load(address, size)
-        memcpy(&value, self.regions[self.intervals[n].region].data + (address - self.regions[self.intervals[n].region].base), size)
-        return value
+        return self.access_of_custom(address, size, False, 0)
 
     def store(self, uint32_t address, uint32_t value, int size):
-        """A counted store outside the inner loop; see `load`."""
-        cdef int n = self.checked(address, size, True)
-        cdef Region *r = &self.regions[self.intervals[n].region]
-        self.intervals[n].store_count += 1
-        self.intervals[n].store_bytes += size
-        if self.stepping:
-            self.watched(address, size, True, value)
-        if r.data == NULL:
-            self.machine.device_store(address, size, value)
-            return
-        memcpy(r.data + (address - r.base), &value, size)
-        self.code_written(r, address, size)
-        if self.intervals[n].hooked:
-            self.machine.hooked_store(address)
+        """A store of the custom instruction that the machine executes now; see `load`."""
+        self.access_of_custom(address, size, True, value)
 
-    cdef int checked(self, uint32_t address, int size, bint store) except -1:
-        cdef int n = self.interval(address)
-        cdef Region *r
-        if address & (size - 1) and not self.split_misaligned:
-            raise GuestTrap(0, 6 if store else 4, address)
-        if n < 0:
-            raise GuestTrap(0, 7 if store else 5, address)
-        r = &self.regions[self.intervals[n].region]
-        if not r.permissions & (WRITE if store else READ) or size - 1 > r.last - address:
-            raise GuestTrap(0, 7 if store else 5, address)
-        if not self.permitted(address, size, WRITE if store else READ):
-            raise GuestTrap(0, 7 if store else 5, self.refused(address, WRITE if store else READ))
-        return n
+    cdef uint32_t access_of_custom(self, uint32_t address, int size, bint store, uint32_t value) except? 0xdead:
+        """The access that a routine of the same instruction would make."""
+        cdef block *b = self.standing
+        cdef uint32_t i = self.stands_at
+        cdef int how
+        if b == NULL:
+            raise ValueError("no custom instruction is being executed")
+        self.stand(b, i, -1)
+        how = slow_plain(&self.h, b, b.code + i, address, size, store, &value)
+        self.stand(b, i, 1)
+        if how == 1:
+            raise GuestTrap(self.h.irq, self.h.cause, self.h.tval)
+        return value
 
     # ------------------------------------------------------------ registers
     @property
@@ -594,9 +585,65 @@ cdef class Hart:
             self.h.x[number & 31] = value
 
     # ------------------------------------------------------------ blocks
-    def add_custom(self, mask, match, size, ends, cost):
-        """Let instructions of this encoding be served by ``machine.custom``; they are tried before the built-in ones."""
-        self.custom.append((mask, match, size, ends, cost))
+    def add_custom(self, mask, match, size, ends, jumps, accesses, cost):
+        """Let instructions of this encoding be served by ``machine.custom``; they are tried before the built-in ones.
+
+        Parameters
+        ----------
+        mask, match, size : int
+            Which words, of how many bytes.
+        ends : bool
+            Whether the machine has to look behind it when ``machine.custom`` executes it.
+        jumps : bool
+            Whether that is only because it may set the pc.
+        accesses : int
+            To memory, at most.
+        cost : int
+            In cycles.
+        """
+        self.custom.append((mask, match, size, ends, jumps, accesses, cost))
+
+    def add_routine(self, int custom, bytes steps, bint jumps, int accesses, int window, bint stores):
+        """A routine (routine.h) that instructions of the encoding number `custom` may have; its number."""
+        cdef routine *p
+        cdef int more = max(64, 2 * self.routine_room)
+        cdef routine **grown
+        if self.routine_count == self.routine_room:
+            grown = <routine **>PyMem_Realloc(self.h.routines, more * sizeof(routine *))
+            if grown == NULL:
+                raise MemoryError
+            self.h.routines, self.routine_room = grown, more
+        p = <routine *>PyMem_Malloc(sizeof(routine) + len(steps))
+        if p == NULL:
+            raise MemoryError
+        p.count, p.custom, p.jumps, p.accesses = <uint32_t>(len(steps) // 16), custom, jumps, accesses
+        p.window, p.stores = window, stores
+        memcpy(<void *>p.steps, <char *>steps, len(steps))
+        self.h.routines[self.routine_count] = p
+        self.routine_count += 1
+        return self.routine_count - 1
+
+    def add_own_registers(self, list values):
+        """Make room for registers of added sets; once, before the first instruction."""
+        if self.h.own != NULL:
+            raise ValueError("there are registers of added sets already")
+        self.h.own = <uint64_t *>PyMem_Calloc(max(1, len(values)), sizeof(uint64_t))
+        if self.h.own == NULL:
+            raise MemoryError
+        self.own_count = len(values)
+        for n, value in enumerate(values):
+            self.h.own[n] = <uint64_t>(value & 0xffffffffffffffff)
+
+    def own_register(self, int number):
+        """Value of a register of the added sets: 64 bits, unsigned."""
+        if not 0 <= number < self.own_count:
+            raise IndexError(number)
+        return self.h.own[number]
+
+    def set_own_register(self, int number, value):
+        if not 0 <= number < self.own_count:
+            raise IndexError(number)
+        self.h.own[number] = <uint64_t>(value & 0xffffffffffffffff)
 
     cdef block **slot(self, bint single, uint32_t pc) noexcept nogil:
         cdef uint32_t n = (pc >> 1) & (HASH_SIZE - 1)
@@ -631,7 +678,7 @@ cdef class Hart:
         cdef uint32_t limit = 1 if single or broken else BLOCK_LIMIT
         cdef uint64_t worst = self.taken_cost + 2 * self.straddle_cost
         cdef Kind *kind
-        cdef int custom
+        cdef int custom, number
         memset(code, 0, sizeof(code))
         memset(details, 0, sizeof(details))
         while n < limit and not ends:
@@ -672,12 +719,21 @@ cdef class Hart:
             details[n].word = word
             custom = self.find_custom(word) if self.custom else -1
             if custom >= 0:
-                mask, match, size, custom_ends, cost = self.custom[custom]
-                code[n].handler = handler_address[HANDLER_CUSTOM_END if custom_ends else HANDLER_CUSTOM]
-                code[n].k[0] = custom
+                mask, match, size, custom_ends, jumps, accesses, cost = self.custom[custom]
+                number = self.machine.routine(custom, word, at)
+                if number >= 0:
+                    ends = self.h.routines[number].jumps
+                    code[n].handler = handler_address[HANDLER_ROUTINE_JUMP if ends else HANDLER_ROUTINE]
+                    code[n].k[0] = number
+                    if not broken:
+                        details[n].handler = HANDLER_ROUTINE_JUMP if ends else HANDLER_ROUTINE
+                else:
+                    ends = custom_ends
+                    code[n].handler = handler_address[HANDLER_CUSTOM_END if ends else HANDLER_CUSTOM]
+                    code[n].k[0], code[n].k[1] = custom, jumps
                 details[n].instruction = self.kind_count + custom
                 details[n].cost = cost
-                ends = custom_ends
+                worst += accesses * self.misaligned_cost
                 at += size
             elif decode(word, at, self.ialign4, &d) and self.kinds[d.instruction].enabled:
                 which[n] = d.handler
@@ -736,7 +792,7 @@ cdef class Hart:
 
     cdef int find_custom(self, uint32_t word) except -2:
         cdef int n = 0
-        for mask, match, size, ends, cost in self.custom:
+        for mask, match, size, _, _, _, _ in self.custom:
             if word & <uint32_t>mask == <uint32_t>match and (size == 4) == (word & 3 == 3):
                 return n
             n += 1
@@ -791,7 +847,7 @@ cdef class Hart:
         for i in range(self.block_count):
             b = self.blocks[i]
             for j in range(b.count_n):
-                if b.meta[j].interval >= 0 and self.kinds[b.meta[j].instruction].is_store:
+                if b.meta[j].interval >= 0 and self.stores(b, j):
                     self.settle(b, j)
                     b.code[j].units = 0
                     b.meta[j].interval = -1
@@ -890,19 +946,25 @@ cdef class Hart:
         cdef meta *m = &b.meta[i]
         cdef uint64_t n
         cdef Interval *w
-        cdef Kind *kind
+        cdef int size
         if m.interval < 0:
             return
-        kind = &self.kinds[m.instruction]
+        size = self.kinds[m.instruction].access if m.instruction < self.kind_count else self.h.routines[b.code[i].k[0]].window
         n = executed(b, i) - m.base
         m.base += n
         w = &self.intervals[m.interval]
-        if kind.is_store:
+        if self.stores(b, i):
             w.store_count += n
-            w.store_bytes += n * kind.access
+            w.store_bytes += n * size
         else:
             w.load_count += n
-            w.load_bytes += n * kind.access
+            w.load_bytes += n * size
+
+    cdef bint stores(self, block *b, uint32_t i) noexcept nogil:
+        """Whether an instruction that has a window writes through it."""
+        if b.meta[i].instruction < self.kind_count:
+            return self.kinds[b.meta[i].instruction].is_store
+        return self.h.routines[b.code[i].k[0]].stores
 
     cdef int access(self, block *b, insn *e, uint32_t address, int size, bint store, uint32_t value, bint window, uint8_t **host) noexcept nogil:
         """An access outside its window: check it, count it, move the window. The interval it is in, -1 for a trap."""

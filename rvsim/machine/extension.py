@@ -1,4 +1,7 @@
-"""Instructions added at run time: a coprocessor's and those of `--isa-ext` files, executed by the evaluator."""
+"""Instructions added at run time: a coprocessor's and those of `--isa-ext` files.
+
+Words whose behaviour the steps of `rvsim/isa/routine.py` can express become routines; the evaluator does the others.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from rvsim.errors import InputFileError, UsageError
 from rvsim.isa.bundle import bundled
 from rvsim.isa.evaluate import BehaviourError, Trap, execute
 from rvsim.isa.ir import Instruction, Isa, walk, wrap
+from rvsim.isa.routine import NoRoutine, OwnRegisters, access_pieces, routine, uses_pc
 from rvsim.machine._hart import GuestTrap
 
 if TYPE_CHECKING:
@@ -18,14 +22,32 @@ if TYPE_CHECKING:
     from rvsim.machine.csr import CsrFile
 
 MASK = 0xFFFF_FFFF
+# Distinct instruction words that may have routines: one that writes its own code must not fill the host's memory.
+MAX_ROUTINES = 4096
 
 
 def ends_block(instruction: Instruction) -> bool:
     """Whether the machine has to look behind the instruction: it may jump, write code or call the machine."""
-    return any(
-        op.code in ("setpc", "store", "call") or (op.code == "load" and op.attr[0] != "MEM")
+    return any(op.code == "setpc" for op in walk(instruction.body)) or not only_computes(instruction)
+
+
+def only_computes(instruction: Instruction) -> bool:
+    """Whether it reads and writes nothing but registers, and at most reads memory, jumps or traps."""
+    return not any(
+        op.code == "store"
+        or (op.code == "call" and op.attr != "set_tval")
+        or (op.code == "load" and op.attr[0] != "MEM")
         for op in walk(instruction.body)
     )
+
+
+def most_accesses(instruction: Instruction) -> int:
+    """Accesses to memory of one execution, at most; loops are taken to run a while."""
+    total = 0
+    for op in walk(instruction.body):
+        if op.code in ("load", "store"):
+            total += len(access_pieces(op.attr[1]))
+    return min(255, total * (32 if any(op.code == "loop" for op in walk(instruction.body)) else 1))
 
 
 def with_major_opcode(instruction: Instruction, opcode: int) -> Instruction:
@@ -94,14 +116,19 @@ class Context:
         self.hart, self.csrs, self.calls = hart, csrs, calls
         self.pc = 0
         self.tval: int | None = None
-        self.files: dict[str, list[int]] = {}
+        self.own = OwnRegisters()
+        self.wide: dict[str, list[int]] = {}  # files of registers that have more than 64 bits
         self.types: dict[str, tuple[int, bool]] = {}
+        reset: list[int] = []
         for isa in isas:
             for file in isa.registers:
-                if file.role not in ("main", "pc"):
+                if file.role not in ("main", "pc") and file.name not in self.types:
                     values = (file.reset + [0] * max(1, file.count))[: max(1, file.count)]
-                    self.files.setdefault(file.name, values)
                     self.types[file.name] = (file.width, file.signed)
+                    if self.own.add(file):
+                        reset += values
+                    else:
+                        self.wide[file.name] = values
             for extern in isa.externs:
                 if extern.name not in calls and extern.name not in ("raise", "set_tval"):
                     known = ", ".join(sorted([*calls, "raise", "set_tval"]))
@@ -109,22 +136,54 @@ class Context:
                         f"{isa.name}: the extern function {extern.name} is not provided by this machine; it has {known}"
                     )
 
+        hart.add_own_registers(reset)
+
     def get(self, file: str, index: int | None) -> int:
         if file == "X":
             return self.hart.register(index or 0)
-        values = self.files[file]
-        return values[index or 0] if 0 <= (index or 0) < len(values) else 0
+        index = index or 0
+        if file not in self.wide:
+            first, count, width, signed = self.own.files[file]
+            return wrap(self.hart.own_register(first + index), width, signed) if 0 <= index < count else 0
+        values = self.wide[file]
+        return values[index] if 0 <= index < len(values) else 0
 
     def put(self, file: str, index: int | None, value: int) -> None:
         if file == "X":
             self.hart.set_register(index or 0, value & MASK)
-        elif 0 <= (index or 0) < len(self.files[file]):
-            self.files[file][index or 0] = wrap(value, *self.types[file])
+            return
+        index, value = index or 0, wrap(value, *self.types[file])
+        if file not in self.wide:
+            first, count, _, _ = self.own.files[file]
+            if 0 <= index < count:
+                self.hart.set_own_register(first + index, value)
+        elif 0 <= index < len(self.wide[file]):
+            self.wide[file][index] = value
+
+    def registers(self) -> dict[str, list[int]]:
+        """Values of all registers of the added sets, by file."""
+        narrow = {name: [self.get(name, n) for n in range(count)] for name, (_, count, _, _) in self.own.files.items()}
+        return {**narrow, **{name: list(values) for name, values in self.wide.items()}}
+
+    def set_registers(self, values: dict[str, list[int]]) -> None:
+        """Go back to what `registers` gave.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            The values are not of these files.
+        """
+        for name, held in self.registers().items():
+            saved = [int(v) for v in values[name]]
+            if len(saved) != len(held):
+                raise ValueError(f"register file {name} has {len(held)} registers, not {len(saved)}")
+            for n, value in enumerate(saved):
+                self.put(name, n, value)
 
     def load(self, space: str, address: int, size: int, big_endian: bool) -> int:
         if space == "MEM":
-            parts = [self.hart.load((address + at) & MASK, n) for at, n in _pieces(size)]
-            value = sum(part << (8 * at) for part, (at, _) in zip(parts, _pieces(size), strict=True))
+            parts = [self.hart.load((address + at) & MASK, n) for at, n in access_pieces(size)]
+            value = sum(part << (8 * at) for part, (at, _) in zip(parts, access_pieces(size), strict=True))
             return int.from_bytes(value.to_bytes(size, "little"), "big") if big_endian else value
         if space == "CSR":
             return self.csrs.read(address & 0xFFF)
@@ -133,7 +192,7 @@ class Context:
     def store(self, space: str, address: int, value: int, size: int, big_endian: bool) -> None:
         if space == "MEM":
             data = (value & ((1 << 8 * size) - 1)).to_bytes(size, "big" if big_endian else "little")
-            for at, n in _pieces(size):
+            for at, n in access_pieces(size):
                 self.hart.store((address + at) & MASK, int.from_bytes(data[at : at + n], "little"), n)
         elif space == "CSR":
             self.csrs.write(address & 0xFFF, value & MASK)
@@ -162,16 +221,36 @@ class Context:
             raise InputFileError(f"{instruction.where}: {instruction.name} at pc {pc:#010x}: {error}") from None
         if target is not None and target & 1:
             raise GuestTrap(0, 0, target & MASK)
-        return target
+        return None if target is None else target & MASK
 
 
-def _pieces(size: int) -> list[tuple[int, int]]:
-    """An access of 3 or 5 to 8 bytes as accesses the memory port makes: (offset, bytes)."""
-    if size in (1, 2, 4):
-        return [(0, size)]
-    pieces, at = [], 0
-    while at < size:
-        step = 4 if size - at >= 4 else 2 if size - at >= 2 else 1
-        pieces.append((at, step))
-        at += step
-    return pieces
+class Routines:
+    """Makes and keeps the routines of instruction words.
+
+    Parameters
+    ----------
+    hart : Hart
+        Takes them.
+    instructions : sequence of Instruction
+    own : OwnRegisters
+    """
+
+    def __init__(self, hart: Hart, instructions: Sequence[Instruction], own: OwnRegisters) -> None:
+        self.hart, self.instructions, self.own = hart, instructions, own
+        self.numbers: dict[tuple[int, int, int], int] = {}
+
+    def number(self, index: int, word: int, pc: int) -> int:
+        """The hart's number of a word's routine; -1 when the evaluator has to execute it."""
+        instruction = self.instructions[index]
+        key = (index, word, pc if uses_pc(instruction) else 0)
+        if key not in self.numbers:
+            if len(self.numbers) >= MAX_ROUTINES:
+                return -1
+            try:
+                made = routine(instruction, word, pc, self.own.files)
+                self.numbers[key] = self.hart.add_routine(
+                    index, made.packed(), made.jumps, made.accesses, made.window, made.stores
+                )
+            except NoRoutine:
+                self.numbers[key] = -1
+        return self.numbers[key]

@@ -95,6 +95,10 @@ struct hart {
     uint32_t (*leave)(struct hart *);
     void *self;
     struct jit *jit;       /* compiled code, NULL without */
+    struct routine **routines; /* of words of instructions added at run time, by number */
+    uint64_t *own;         /* registers of added sets */
+    uint64_t temporaries[64]; /* of a routine */
+    uint32_t target;       /* where its jump leads */
     struct block *native_block; /* that compiled code left, and at which instruction */
     struct insn *native_insn;
     uint32_t native_value; /* of a load outside its window */
@@ -105,7 +109,7 @@ struct hart {
 #undef DECODE_BODY
 
 /* Handlers that belong to no instruction of the description. */
-enum { HANDLER_END = HANDLER_COUNT, HANDLER_ILLEGAL, HANDLER_FETCH_FAULT, HANDLER_CUSTOM, HANDLER_CUSTOM_END, HANDLER_BREAK, HANDLER_NATIVE, HANDLER_LOOP, HANDLERS_ALL };
+enum { HANDLER_END = HANDLER_COUNT, HANDLER_ILLEGAL, HANDLER_FETCH_FAULT, HANDLER_CUSTOM, HANDLER_CUSTOM_END, HANDLER_ROUTINE, HANDLER_ROUTINE_JUMP, HANDLER_BREAK, HANDLER_NATIVE, HANDLER_LOOP, HANDLERS_ALL };
 static const void *handler_address[HANDLERS_ALL];
 static const void *pair_address[PAIR_COUNT];
 /* Handlers of two instructions in a row: [first][second] is 1 + the number of their pair. */
@@ -230,6 +234,7 @@ enum { MOST_SKIPPED = 255 };
         FALL_THROUGH;                                                                           \
     } while (0)
 
+#include "routine.h"
 #define FUNCTIONS
 #include "interpreter.h"
 #undef FUNCTIONS
@@ -239,7 +244,7 @@ enum { MOST_SKIPPED = 255 };
 /* Run from block b until something needs the machine. With h == NULL: fill handler_address and pair_address. */
 static int hart_run(struct hart *h, struct block *b)
 {
-    static const void *const labels[] = {HANDLER_LABELS, &&end, &&illegal, &&fetch_fault, &&custom, &&custom_end, &&breakpoint, &&native, &&loop};
+    static const void *const labels[] = {HANDLER_LABELS, &&end, &&illegal, &&fetch_fault, &&custom, &&custom_end, &&routine, &&routine_jump, &&breakpoint, &&native, &&loop};
     static const void *const pairs[] = {PAIR_LABELS};
     if (!h) {
         memcpy(handler_address, labels, sizeof labels);
@@ -310,7 +315,28 @@ custom:
 custom_end:
     h->fuel = fuel;
     if (h->custom(h, b, in)) goto trap;
-    goto system;
+    if (!in->k[1]) goto system; /* else all that it does to the machine is to jump */
+    {
+        uint32_t npc = h->pc, taken = npc != b->end;
+        JUMP;
+    }
+routine:
+    h->fuel = fuel;
+    switch (routine_run(h, b, in)) {
+    case ROUTINE_TRAP: goto trap;
+    case ROUTINE_MODIFIED: goto modified;
+    }
+    NEXT;
+routine_jump:
+    h->fuel = fuel;
+    switch (routine_run(h, b, in)) {
+    case ROUTINE_TRAP: goto trap;
+    case ROUTINE_JUMP: {
+        uint32_t npc = h->target, taken = npc != b->end;
+        JUMP;
+    }
+    }
+    FALL_THROUGH;
 lookup:
     h->fuel = fuel;
     h->from = b;

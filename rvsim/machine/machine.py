@@ -172,10 +172,17 @@ class Machine:
         if self.coprocessor is not None:
             calls["coprocessor_issue"] = self._issue
         self.context = extension.Context(self.hart, self.csrs, [isa for _, isa, _ in self._extensions], calls)
+        self.routines = extension.Routines(self.hart, [i for i, _, _ in self._extensions], self.context.own)
         for instruction, _, class_ in self._extensions:
             cost = self.timing.cycles[class_]
             self.hart.add_custom(
-                instruction.mask, instruction.match, instruction.size, extension.ends_block(instruction), cost
+                instruction.mask,
+                instruction.match,
+                instruction.size,
+                extension.ends_block(instruction),
+                extension.only_computes(instruction),
+                extension.most_accesses(instruction),
+                cost,
             )
         self.stalls: dict[int, int] = defaultdict(int)
         self.breakpoints: set[int] = set()
@@ -401,12 +408,12 @@ class Machine:
         self.hart.attention()
 
     def custom(self, index: int, word: int, pc: int) -> int | None:
-        try:
-            return self.context.execute(self._extensions[index][0], word, pc)
-        except Exit as ending:  # a store that ends the run: behind the instruction, as for those of the base set
-            self.hart.pending = ending
-            self.hart.attention()
-            return None
+        """Execute an added instruction's word; the address to go on at when it is not the next one."""
+        return self.context.execute(self._extensions[index][0], word, pc)
+
+    def routine(self, index: int, word: int, pc: int) -> int:
+        """The routine of an added instruction's word, -1 without one."""
+        return self.routines.number(index, word, pc)
 
     def _issue(self, function: int, rs1: int, rs2: int) -> int:
         assert self.coprocessor is not None

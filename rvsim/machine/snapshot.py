@@ -53,7 +53,7 @@ def state_of(machine: Machine) -> dict[str, Any]:
     """All state but memory."""
     return {
         "parts": {name: part.state() for name, part in _parts(machine).items()},
-        "registers": {name: list(values) for name, values in machine.context.files.items()},
+        "registers": machine.context.registers(),
         "progress": machine.progress(),
     }
 
@@ -68,11 +68,7 @@ def restore_state(machine: Machine, state: dict[str, Any]) -> None:
         if name == "files" and lost:
             hint = "" if machine.files.folder else " (give --host-dir)"
             machine.warnings += [line + hint for line in lost if line + hint not in machine.warnings]
-    for name, values in machine.context.files.items():
-        saved = [int(v) for v in state["registers"][name]]
-        if len(saved) != len(values):
-            raise ValueError(f"register file {name} has {len(values)} registers, not {len(saved)}")
-        values[:] = saved
+    machine.context.set_registers(state["registers"])
     machine.continue_from(state["progress"])
 
 

@@ -358,7 +358,7 @@ def test_files_that_are_no_description(text: str | None, message: str, tmp_path:
 
 
 def test_an_interrupt_within_a_behaviour_keeps_the_counts(describe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    m: Machine = machine(NOP, NOP, TEST, EXIT, isa_ext=describe("X[rd] = 1;"))
+    m: Machine = machine(NOP, NOP, TEST, EXIT, isa_ext=describe("X[rd] = (unsigned<32>)(CSR[832] + 1);"))
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
