@@ -73,6 +73,7 @@ def generate_sources() -> None:
             *Path("rvsim/isa").glob("*.py"),
             *Path("rvsim/isa").rglob("*.lark"),
             Path("rvsim/errors.py"),
+            Path("rvsim/records.py"),
             *Path("rvsim/isa").rglob("*.core_desc"),
             *Path("accel").rglob("*.core_desc"),
         }

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import NamedTuple
+import os
 
-_EXAMPLES = Path(__file__).resolve().parent / "examples"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_EXAMPLES = os.path.join(os.path.dirname(os.path.realpath(__file__)), "examples")
 
 
-class Example(NamedTuple):
+class Example:
     """A bundled program.
 
     Attributes
@@ -20,14 +23,20 @@ class Example(NamedTuple):
         One line: the first comment of the source.
     """
 
-    name: str
-    path: Path
-    description: str
+    def __init__(self, name: str, path: Path, description: str) -> None:
+        self.name, self.path, self.description = name, path, description
+
+
+def files() -> dict[str, str]:
+    """Paths of the bundled examples by file name, sorted."""
+    return {name: os.path.join(_EXAMPLES, name) for name in sorted(os.listdir(_EXAMPLES)) if name.endswith(".elf")}
 
 
 def examples() -> list[Example]:
     """Give the bundled examples, sorted by name."""
-    elfs = sorted(_EXAMPLES.glob("*.elf"))
+    from pathlib import Path
+
+    elfs = [Path(path) for path in files().values()]
     return [Example(elf.stem, elf, _first_comment(elf.with_suffix(".c"))) for elf in elfs]
 
 
@@ -39,7 +48,7 @@ def example(name: str) -> Path:
     rvsim.errors.UsageError
         There is none of that name.
     """
-    paths = {path.stem: path for path in sorted(_EXAMPLES.glob("*.elf"))}
+    paths = {example.name: example.path for example in examples()}
     if name not in paths:
         from rvsim.errors import UsageError
 

@@ -8,11 +8,12 @@ Names are loaded when they are first used, so that `import rvsim` costs nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from rvsim._version import __version__
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from rvsim.errors import RvsimError
     from rvsim.machine import Machine, RunResult
 

@@ -109,7 +109,7 @@ def _address(option: str, text: str, program: Program) -> int:
     try:
         value = int(text, 0)
     except ValueError:
-        from rvsim.cli.main import nearest
+        from rvsim.cli.arguments import nearest
 
         hint = nearest(text, [s.name for s in program.functions]) if program.functions else "the program has no symbols"
         raise UsageError(f"{option}: {program.path} has no symbol {text!r}; {hint}") from None

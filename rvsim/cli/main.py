@@ -6,28 +6,21 @@ chosen one is imported: start-up time is part of the product.
 
 from __future__ import annotations
 
-import argparse
 import errno
-import importlib
 import os
 import sys
-from collections.abc import Iterable
-from types import ModuleType
-from typing import NoReturn
 
+from rvsim.cli.quick import parse_quickly
 from rvsim.errors import OutputError, RvsimError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
 
 COMMANDS = ("run", "compare", "asm", "disasm", "isa", "compile", "bench", "examples")
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 BROKEN_PIPE = 128 + 13  # what a shell reports for a program that SIGPIPE ended
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are `UsageError`."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage."""
-        raise UsageError(f"{message}; see '{self.prog} --help'")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -81,43 +74,30 @@ def _dispatch(arguments: list[str]) -> int:
         return _without_command(arguments)
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS:
+        from rvsim.cli.arguments import nearest
+
         hint = f"to run a program: rvsim run {name}" if os.path.exists(name) else nearest(name, COMMANDS)
         raise UsageError(f"unknown command {name!r}; {hint}")
     module = _import(name)
     return int(module.main(parse(name, module, rest)))
 
 
-def parse(name: str, module: ModuleType, arguments: list[str]) -> argparse.Namespace:
-    """Parse one command's arguments.
+def parse(name: str, module: ModuleType, arguments: list[str]) -> Any:
+    """Parse one command's arguments, into an object with an attribute for each.
 
     A module with `GUEST_ARGUMENTS` takes options before, between and after its positional arguments, and hands all that
     follows `--` to the guest (`args.args`).
     """
-    parser = Parser(prog=f"rvsim {name}", description=module.HELP, allow_abbrev=False)
-    module.add_arguments(parser)
-    if getattr(module, "GUEST_ARGUMENTS", False):
-        end = arguments.index("--") if "--" in arguments else len(arguments)
-        args, extras = parser.parse_known_intermixed_args(arguments[:end])
+    guest = getattr(module, "GUEST_ARGUMENTS", False)
+    end = arguments.index("--") if guest and "--" in arguments else len(arguments)
+    args: Any = parse_quickly(module, arguments[:end]) if guest else None
+    if args is None:
+        from rvsim.cli.arguments import parse_with_argparse
+
+        args = parse_with_argparse(name, module, arguments[:end], intermixed=guest)
+    if guest:
         args.args = [*(args.args or []), *arguments[end + 1 :]]
-    else:
-        args, extras = parser.parse_known_args(arguments)
-    unknown = [extra for extra in extras if extra.startswith("-")]
-    if unknown:
-        option = unknown[0].partition("=")[0]
-        options = [text for action in parser._actions for text in action.option_strings]
-        raise UsageError(f"unknown option {option!r} of rvsim {name}; {nearest(option, options)}")
-    if extras:
-        raise UsageError(f"rvsim {name} does not expect {extras[0]!r}; see 'rvsim {name} --help'")
     return args
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """A hint: the name meant by a misspelt one, or all of them."""
-    import difflib
-
-    known = list(names)
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(known)}"
 
 
 def _without_command(arguments: list[str]) -> int:
@@ -128,6 +108,8 @@ def _without_command(arguments: list[str]) -> int:
         print(f"rvsim {__version__}")
         return 0
     if option not in ("-h", "--help"):
+        from rvsim.cli.arguments import nearest
+
         raise UsageError(f"unknown option {option!r}; {nearest(option, ('--help', '--version'))}")
     lines = [
         "usage: rvsim [--version] COMMAND ...",
@@ -143,7 +125,8 @@ def _without_command(arguments: list[str]) -> int:
 
 
 def _import(name: str) -> ModuleType:
-    return importlib.import_module(f"rvsim.cli.{name}")
+    __import__(f"rvsim.cli.{name}")
+    return sys.modules[f"rvsim.cli.{name}"]
 
 
 def _fail(message: str, status: int) -> int:

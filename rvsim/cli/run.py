@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
-import io
 import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from rvsim.errors import ElfError, InputFileError, OutputError, UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+    from typing import Any
+
     import numpy
 
     from rvsim.machine import Machine
@@ -224,12 +223,12 @@ def find_program(name: str) -> Program:
     if not os.path.exists(name) and os.path.basename(name) == name:
         import kernels
 
-        bundled = {each.path.name: each.path for each in kernels.examples()}
-        path = bundled.get(name) or bundled.get(f"{name}.elf")
-        if path is None:
+        bundled = kernels.files()
+        file = f"{name.removesuffix('.elf')}.elf"
+        if file not in bundled:
             raise ElfError(f"{name} is neither a file nor a bundled program ({', '.join(bundled)}); check the path")
         # Messages and results name the program as the user did, not where it is installed.
-        return msgspec.structs.replace(load_elf(path), path=path.name)
+        return load_elf(bundled[file]).replace(path=file)
     return load_elf(name)
 
 
@@ -336,6 +335,8 @@ def _count(text: str) -> int:
         except (ValueError, OverflowError):
             value = 0
     if not 0 < value < 1 << 63:
+        import argparse
+
         raise argparse.ArgumentTypeError(f"expected a positive integer, found {text!r}")
     return value
 
@@ -401,6 +402,8 @@ def read_npy(path: str) -> numpy.ndarray:
 
 def npy_bytes(array: numpy.ndarray) -> bytes:
     """An array as the content of a .npy file."""
+    import io
+
     import numpy
 
     file = io.BytesIO()

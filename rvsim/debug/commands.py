@@ -366,7 +366,7 @@ class Session:
             stop = self.history.step()
             pc = self.machine.pc
             if self._is_passed(stop):
-                stop = stop._replace(reason="step")
+                stop = stop.replace(reason="step")
             if stop.reason != "step" or not start <= pc < end or pc in self.history.breakpoints:
                 return self._stopped(stop, began)
             if count % STEPS == 0 and self.channel.interrupted():

@@ -161,7 +161,7 @@ class History:
             self._add(self._present())
         # A slice may end at a breakpoint: it stands before it, and the next slice would pass it.
         if stop.reason == "limit" and self.machine.pc in self.breakpoints:
-            return stop._replace(reason="breakpoint")
+            return stop.replace(reason="breakpoint")
         return stop
 
     def step(self) -> Stop:
@@ -295,7 +295,7 @@ class History:
                     and self.machine.instructions > self._changes[self._done].position.instructions
                 ):
                     del self._changes[self._done :]
-                return stop._replace(reason="limit") if stop.reason == "step" else stop
+                return stop.replace(reason="limit") if stop.reason == "step" else stop
             limit = min(limit, ahead)
         stop = self.machine.resume(limit)
         self._repeat()

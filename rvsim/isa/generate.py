@@ -5,13 +5,16 @@ Run by setup.py before the extensions are compiled; nothing it writes is committ
 
 from __future__ import annotations
 
+import marshal
 import sys
 from pathlib import Path
 
 import msgspec
 
-from rvsim.isa.ccode import generate_header
+from rvsim.isa.bundle import Summary
+from rvsim.isa.ccode import generate_header, instruction_class
 from rvsim.isa.elaborate import DESCRIPTIONS
+from rvsim.isa.ir import Instruction, walk
 from rvsim.isa.model import load_core, load_extension
 from rvsim.isa.routine import step_lines
 from rvsim.isa.template import header_lines
@@ -27,9 +30,17 @@ def generate(headers: Path, bundle: Path) -> None:
         generate_header(isa, aligned.instructions, lambda handlers: [*header_lines(handlers), *step_lines()])
     )
     (bundle / "rv32.msgpack").write_bytes(msgspec.msgpack.encode(isa))
+    rows = [tuple(getattr(summary(i), field) for field in Summary.record_fields) for i in isa.instructions]
+    (bundle / "rv32.summaries").write_bytes(marshal.dumps(rows, 2))  # a version that every Python reads
     conv = Path(__file__).parents[2] / "accel" / "conv" / "conv.core_desc"
     if conv.exists():
         (bundle / "conv.msgpack").write_bytes(msgspec.msgpack.encode(load_extension(conv)))
+
+
+def summary(i: Instruction) -> Summary:
+    """What a run has to know of an instruction."""
+    sizes = [op.attr[1] for op in walk(i.body) if op.code in ("load", "store") and op.attr[0] == "MEM"]
+    return Summary(name=i.name, set=i.set, class_=instruction_class(i), size=i.size, access=sizes[0] if sizes else 0)
 
 
 if __name__ == "__main__":

@@ -6,16 +6,15 @@ Zc and B: the chapters of their names.
 
 from __future__ import annotations
 
-import functools
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
-
-import msgspec
-
 from rvsim.errors import UsageError
+from rvsim.isa.bundle import summaries
+from rvsim.records import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from rvsim.isa.bundle import Summary
     from rvsim.isa.ir import Instruction
 
 DEFAULT = "rv32imc"
@@ -77,11 +76,13 @@ _ABSENT = {
     "u": "rvsim has machine mode only",
     "v": "rvsim has no vector instructions",
 }
-_MULTI = re.compile(r"([zsx][a-z0-9]*?[a-z])(?:\d+(?:p\d+)?)?\Z")
-_SINGLE = re.compile(r"([a-rt-wy])(?:\d+(?:p\d+)?)?")  # z, s and x begin longer names
+_LETTERS = "abcdefghijklmnopqrtuvwy"  # z, s and x begin longer names
+_DIGITS = "0123456789"
+
+_enabled: dict[frozenset[str], tuple[bool, ...]] = {}
 
 
-class Selection(msgspec.Struct, frozen=True):
+class Selection(Record):
     """The extensions of a hart.
 
     Attributes
@@ -108,17 +109,12 @@ class Selection(msgspec.Struct, frozen=True):
     @property
     def enabled(self) -> tuple[bool, ...]:
         """For each instruction of ``bundled("rv32")``, whether the hart has it."""
-        return _enabled(self.extensions)
+        if self.extensions not in _enabled:
+            _enabled[self.extensions] = tuple(needs(i) <= self.extensions for i in summaries("rv32"))
+        return _enabled[self.extensions]
 
 
-@functools.lru_cache(8)
-def _enabled(extensions: frozenset[str]) -> tuple[bool, ...]:
-    from rvsim.isa.bundle import bundled
-
-    return tuple(needs(i) <= extensions for i in bundled("rv32").instructions)
-
-
-def needs(instruction: Instruction) -> frozenset[str]:
+def needs(instruction: Instruction | Summary) -> frozenset[str]:
     """Extensions that a hart with this bundled instruction has, all of them; none for an instruction that was added."""
     if instruction.set not in _OF_SET:
         return frozenset()
@@ -147,18 +143,33 @@ def _parts(text: str) -> Iterator[str]:
     """The extensions of an ISA string behind ``rv32``, versions left out; what is none comes as it stands."""
     for part in text.split("_"):
         while part:
-            if multi := _MULTI.match(part):
-                yield multi[1]
+            if part[0] in "zsx":
+                yield part[: _name_end(part)]
                 break
-            single = _SINGLE.match(part)
-            if single is None:
+            if part[0] not in _LETTERS:
                 yield part
                 break
-            yield single[1]
-            part = part[single.end() :]
+            yield part[0]
+            part = part[_version_end(part, 1) :]
 
 
-@functools.lru_cache(64)
+def _name_end(part: str) -> int:
+    """Where the version of a long name begins; digits before its last letter are the name's (``zvl32b``)."""
+    end = len(part.rstrip(_DIGITS))
+    before = part[: end - 1].rstrip(_DIGITS)
+    if end < len(part) and part[end - 1] == "p" and 1 < len(before) < end - 1:
+        return len(before)
+    return end if end > 1 else len(part)
+
+
+def _version_end(part: str, at: int) -> int:
+    """Where a version such as ``2`` or ``2p1`` ends."""
+    end = len(part) - len(part[at:].lstrip(_DIGITS))
+    if end > at and part[end : end + 1] == "p" and part[end + 1 : end + 2] in (*_DIGITS,):
+        end = len(part) - len(part[end + 1 :].lstrip(_DIGITS))
+    return end
+
+
 def select(text: str) -> Selection:
     """Parse an ISA string such as ``rv32imac_zba_zbb_zbs_zcb``.
 
@@ -171,8 +182,9 @@ def select(text: str) -> Selection:
         For a string of another form, another base, or an extension that rvsim does not have.
     """
     lower = text.strip().lower()
-    if wide := re.match(r"rv(64|128)", lower):
-        raise UsageError(f"--isa {text}: expected rv32, found {wide[0]}: the hart has 32-bit registers")
+    for wide in ("rv64", "rv128"):
+        if lower.startswith(wide):
+            raise UsageError(f"--isa {text}: expected rv32, found {wide}: the hart has 32-bit registers")
     if not lower.startswith("rv32"):
         raise UsageError(f"--isa {text}: expected an ISA string such as {DEFAULT} or rv32imac_zba_zbb_zbs_zcb")
     found = list(_parts(lower[4:]))
@@ -183,7 +195,7 @@ def select(text: str) -> Selection:
         if name not in EXTENSIONS:
             raise UsageError(f"--isa {text}: {_refusal(name)}")
     extensions = _closure(found)
-    return Selection(_canonical(extensions), extensions)
+    return Selection(name=_canonical(extensions), extensions=extensions)
 
 
 def _refusal(name: str) -> str:
@@ -221,7 +233,10 @@ def missing(arch: str, flags: int, selection: Selection) -> list[str]:
         Lower-case names, those that rvsim does not know included.
     """
     asked: list[str] = []
-    for name in _parts(re.sub(r"^rv\d+", "", arch[:MAX_ARCH].lower())):
+    lower = arch[:MAX_ARCH].lower()
+    if lower[:2] == "rv" and lower[2:3] in (*_DIGITS,):
+        lower = lower[2:].lstrip(_DIGITS)
+    for name in _parts(lower):
         asked += "imafd" if name == "g" else [name]
     if flags & _FLAG_RVC:
         asked.append("c")

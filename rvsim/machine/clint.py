@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from rvsim.machine.device import SOFTWARE, TIMER, Device
 
-from rvsim.machine.device import SOFTWARE, TIMER, Bus, Device
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rvsim.machine.device import Bus
 
 MSIP, MTIMECMP, MTIME = 0x0, 0x4000, 0xBFF8
 NEVER = (1 << 64) - 1

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import select
 import sys
-from collections import deque
-from collections.abc import Callable
-from typing import Any
 
 from rvsim.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 STDOUT, STDERR = 1, 2
 MAX_HISTORY = 64 << 20
@@ -53,8 +54,8 @@ class Console:
         self._printed = {STDOUT: 0, STDERR: 0}
         self._read = 0  # bytes of input the program has had
         self._misses = 0  # how often `ready` has said no since the last read
-        # Input is a list of chunks: a read's bytes (none at the end of file), and how often `ready` said no before it.
-        self._chunks: deque[tuple[bytes, int]] = deque()
+        # Input is chunks by number: a read's bytes (none at the end of file), and how often `ready` said no before it.
+        self._chunks: dict[int, tuple[bytes, int]] = {}
         self._first, self._at, self._offset = 0, 0, 0  # number of the oldest chunk kept, of the next to read, bytes had
         self._weight = 0
         self._future_misses = 0  # the same count behind the last chunk
@@ -80,7 +81,7 @@ class Console:
         if size <= 0:
             return b""
         if self._replaying:
-            data = self._chunks[self._at - self._first][0]
+            data = self._chunks[self._at][0]
             got = data[self._offset : self._offset + size]
             self._offset += len(got)
             if self._offset == len(data):
@@ -89,10 +90,10 @@ class Console:
             self._catch_up()
             got = self._reader(size)[:size]
             if self.keep_history:
-                self._chunks.append((got, self._misses))
+                self._chunks[self._at] = got, self._misses
                 self._weight += len(got) + CHUNK
                 while self._weight > MAX_HISTORY:
-                    self._weight -= len(self._chunks.popleft()[0]) + CHUNK
+                    self._weight -= len(self._chunks.pop(self._first)[0]) + CHUNK
                     self._first += 1
             else:
                 self._first += 1
@@ -104,7 +105,7 @@ class Console:
     def ready(self) -> bool:
         """Whether `read(1)` returns without waiting; so it does at the end of input."""
         if self._replaying:
-            answer = self._offset > 0 or self._misses >= self._chunks[self._at - self._first][1]
+            answer = self._offset > 0 or self._misses >= self._chunks[self._at][1]
         elif self._misses < self._future_misses:
             answer = False
         else:
@@ -174,6 +175,8 @@ def _read_stdin(size: int) -> bytes:
 
 
 def _stdin_ready() -> bool:
+    import select
+
     try:
         return bool(select.select([sys.stdin.fileno()], [], [], 0)[0])
     except (AttributeError, OSError, ValueError):

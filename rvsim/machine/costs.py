@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rvsim.errors import UsageError
-from rvsim.isa import names
-from rvsim.isa.ccode import instruction_class
-from rvsim.isa.ir import Isa, walk
-from rvsim.isa.select import Selection
-from rvsim.timing import CoreTiming
+from rvsim.isa.bundle import summaries
 
-Kind = tuple[int, int, bool, bool, bool, bool, bool]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+    from rvsim.isa.select import Selection
+    from rvsim.timing import CoreTiming
+
+Kind: TypeAlias = "tuple[int, int, bool, bool, bool, bool, bool]"
 
 
-def instruction_kinds(isa: Isa, selection: Selection, timing: CoreTiming) -> list[Kind]:
+def instruction_kinds(selection: Selection, timing: CoreTiming) -> list[Kind]:
     """For each instruction: cycles, bytes accessed, is a store, divides, is a CSR access, is a branch, is selected."""
     kinds = []
-    for instruction, enabled in zip(isa.instructions, selection.enabled, strict=True):
-        class_ = instruction_class(instruction)
-        sizes = [op.attr[1] for op in walk(instruction.body) if op.code in ("load", "store") and op.attr[0] == "MEM"]
+    for instruction, enabled in zip(summaries("rv32"), selection.enabled, strict=True):
+        class_ = instruction.class_
         is_ = [class_ == name for name in ("store", "divide", "csr", "branch")]
-        kinds.append((timing.cycles[class_], sizes[0] if sizes else 0, is_[0], is_[1], is_[2], is_[3], enabled))
+        kinds.append((timing.cycles[class_], instruction.access, is_[0], is_[1], is_[2], is_[3], enabled))
     return kinds
 
 
@@ -33,6 +33,8 @@ def hart_costs(timing: CoreTiming) -> dict[str, Any]:
     UsageError
         The core's table names a CSR that does not exist.
     """
+    from rvsim.isa import names
+
     csr = {}
     for name, cycles in timing.csr_write_cycles.items():
         if name not in names.CSR_NUMBERS:

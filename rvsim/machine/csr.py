@@ -6,13 +6,25 @@ for other modes (medeleg, mideleg, mcounteren, menvcfg) does not exist here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, Protocol
-
 from rvsim.machine._hart import GuestTrap
 from rvsim.machine.events import CSR_ACCESS
-from rvsim.machine.pmp import ADDRESS, CFG, ENTRIES, Pmp, Rule
+from rvsim.machine.pmp import ADDRESS, CFG, ENTRIES, Pmp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, Protocol
+
+    from rvsim.machine.pmp import Rule
+
+    class Counts(Protocol):
+        """Where the counters come from; within a CSR access they stand before that instruction."""
+
+        @property
+        def cycles(self) -> int: ...
+        @property
+        def instructions(self) -> int: ...
+
 
 ILLEGAL_INSTRUCTION = 2
 MSTATUS_MIE, MSTATUS_MPIE, MSTATUS_MPP = 1 << 3, 1 << 7, 3 << 11
@@ -31,15 +43,6 @@ COUNTERS = 32
 WORD, LONG = 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF
 # A write of these may let an interrupt through.
 INTERRUPT_CSRS = frozenset({MSTATUS, MIE, MIP})
-
-
-class Counts(Protocol):
-    """Where the counters come from; within a CSR access they stand before that instruction."""
-
-    @property
-    def cycles(self) -> int: ...
-    @property
-    def instructions(self) -> int: ...
 
 
 class Counter:
@@ -141,34 +144,22 @@ class CsrFile:
         self._write: dict[int, Callable[[int], None]] = {
             MSTATUS: self._set_mstatus,
             MISA: lambda v: None,
-            MIE: partial(self._set, "mie", MSI | MTI | MEI),
-            MTVEC: partial(self._set, "mtvec", ~2),
+            MIE: self._setter("mie", MSI | MTI | MEI),
+            MTVEC: self._setter("mtvec", ~2),
             MSTATUSH: lambda v: None,
             MCOUNTINHIBIT: self._set_inhibit,
-            MSCRATCH: partial(self._set, "mscratch", WORD),
-            MEPC: partial(self._set, "mepc", self._address),
-            MCAUSE: partial(self._set, "mcause", WORD),
-            MTVAL: partial(self._set, "mtval", WORD),
+            MSCRATCH: self._setter("mscratch", WORD),
+            MEPC: self._setter("mepc", self._address),
+            MCAUSE: self._setter("mcause", WORD),
+            MTVAL: self._setter("mtval", WORD),
             MIP: lambda v: None,  # its bits are those of devices
         }
-        for n in range(COUNTERS):
-            if n == TIME:
-                continue
-            for base in (0xB00, 0xC00):  # mcycle and cycle, minstret and instret, mhpmcounter3 and hpmcounter3, ...
-                self._read[base + n] = partial(self._low, n)
-                self._read[base + 0x80 + n] = partial(self._high, n)
-            self._write[0xB00 + n] = partial(self._set_low, n)
-            self._write[0xB80 + n] = partial(self._set_high, n)
-            if n > INSTRET:
-                self._read[MHPMEVENT + n] = partial(self.selected.__getitem__, n)
-                self._write[MHPMEVENT + n] = partial(self._select, n)
         self.pmp = Pmp(protect)
+        for n in range(COUNTERS):
+            if n != TIME:
+                self._add_counter(n)
         for n in range(ENTRIES):
-            self._read[ADDRESS + n] = partial(self._pmp_address, n)
-            self._write[ADDRESS + n] = partial(self.pmp.write_address, n)
-        for n in range(ENTRIES // 4):
-            self._read[CFG + n] = partial(self.pmp.read_cfg, n)
-            self._write[CFG + n] = partial(self.pmp.write_cfg, n)
+            self._add_protection(n)
         # tselect, tdata1 to 3, tinfo: there are no triggers (debug specification 1.0, section 5.6).
         for number in TRIGGERS:
             self._read[number] = lambda: 0
@@ -177,31 +168,39 @@ class CsrFile:
             self._read[CAPABILITY] = lambda: capability
 
     # ------------------------------------------------------------ fields
-    def _set(self, name: str, mask: int, value: int) -> None:
-        setattr(self, name, value & mask & WORD)
+    def _setter(self, name: str, mask: int) -> Callable[[int], None]:
+        return lambda value: setattr(self, name, value & mask & WORD)
+
+    def _add_counter(self, n: int) -> None:
+        def write(value: int) -> None:
+            self.counters[n].write(self.counters[n].read() & ~WORD | value)
+
+        def write_high(value: int) -> None:
+            self.counters[n].write(self.counters[n].read() & WORD | value << 32)
+
+        for base in (0xB00, 0xC00):  # mcycle and cycle, minstret and instret, mhpmcounter3 and hpmcounter3, ...
+            self._read[base + n] = lambda: self.counters[n].read() & WORD
+            self._read[base + 0x80 + n] = lambda: self.counters[n].read() >> 32
+        self._write[0xB00 + n] = write
+        self._write[0xB80 + n] = write_high
+        if n > INSTRET:
+            self._read[MHPMEVENT + n] = lambda: self.selected[n]
+            self._write[MHPMEVENT + n] = lambda value: self._select(n, value)
+
+    def _add_protection(self, n: int) -> None:
+        self._read[ADDRESS + n] = lambda: self.pmp.address[n]
+        self._write[ADDRESS + n] = lambda value: self.pmp.write_address(n, value)
+        if n < ENTRIES // 4:
+            self._read[CFG + n] = lambda: self.pmp.read_cfg(n)
+            self._write[CFG + n] = lambda value: self.pmp.write_cfg(n, value)
 
     def _set_mstatus(self, value: int) -> None:
         self.mstatus = value & (MSTATUS_MIE | MSTATUS_MPIE) | MSTATUS_MPP
-
-    def _low(self, n: int) -> int:
-        return self.counters[n].read() & WORD
-
-    def _high(self, n: int) -> int:
-        return self.counters[n].read() >> 32
-
-    def _set_low(self, n: int, value: int) -> None:
-        self.counters[n].write(self.counters[n].read() & ~WORD | value)
-
-    def _set_high(self, n: int, value: int) -> None:
-        self.counters[n].write(self.counters[n].read() & WORD | value << 32)
 
     def _set_inhibit(self, value: int) -> None:
         self.mcountinhibit = value & ~(1 << TIME) & WORD
         for n, counter in enumerate(self.counters):
             counter.inhibit(bool(self.mcountinhibit >> n & 1))
-
-    def _pmp_address(self, n: int) -> int:
-        return self.pmp.address[n]
 
     def _select(self, n: int, value: int) -> None:
         """Let counter n follow an event from here on; what is not an event is none."""

@@ -3,7 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    class Bus(Protocol):
+        """What a device needs of the machine."""
+
+        @property
+        def cycles(self) -> int:
+            """Cycles of the hart; within an access, those before that instruction."""
+            ...
+
+        def attention(self) -> None:
+            """Say that `Device.pending` or `Device.deadline` may have changed."""
+            ...
+
 
 # Bits of mip (Privileged Architecture 20240411, section 3.1.9) as masks.
 SOFTWARE, TIMER, EXTERNAL = 1 << 3, 1 << 7, 1 << 11
@@ -11,19 +27,6 @@ SOFTWARE, TIMER, EXTERNAL = 1 << 3, 1 << 7, 1 << 11
 
 class DeviceFault(Exception):
     """A device does not take this access: the load or store traps."""
-
-
-class Bus(Protocol):
-    """What a device needs of the machine."""
-
-    @property
-    def cycles(self) -> int:
-        """Cycles of the hart; within an access, those before that instruction."""
-        ...
-
-    def attention(self) -> None:
-        """Say that `Device.pending` or `Device.deadline` may have changed."""
-        ...
 
 
 class Device(ABC):

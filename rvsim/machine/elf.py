@@ -1,7 +1,7 @@
 """Reading a program: what an ELF file asks of the machine, or one clear reason why it cannot run.
 
-pyelftools reads the records and strings of the file (ELF specification, "Object Files") and its DWARF lines; what is
-checked around it here is what a damaged or hostile file must not do to the run.
+Headers, records and their numbers: System V ABI, generic part, chapter 4, "Object Files". Nothing in the file is
+believed: what a damaged or hostile one states is compared with the bytes that are there.
 """
 
 from __future__ import annotations
@@ -10,28 +10,23 @@ import os
 import stat
 import struct
 from bisect import bisect_right
-from functools import cached_property
-from io import BytesIO
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
-
-import msgspec
 
 from rvsim.errors import ElfError
+from rvsim.records import Record, lazy
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from elftools.elf.elffile import ELFFile
-    from elftools.elf.sections import StringTableSection
+    from typing import Literal
+
+    from rvsim.machine.tensors import ProgramIO
 
 ADDRESS_SPACE = 1 << 32
 MAX_MEMORY = 1 << 30
 """Default limit on the memory all segments of a program may ask for, in bytes."""
 
-MAX_DEBUG = 256 << 20
-"""Most bytes of unpacked debug sections that are read: a compressed section states any size it likes."""
-
 MAX_SYMBOLS = 1 << 18
-"""Most symbols that are read, at about 15 µs each."""
+"""Most symbols that are read, at about 3 µs each."""
 
 MAX_NAMES = 64 << 20
 """Most characters of symbol or section names that are read: any number of them may share one long string."""
@@ -40,8 +35,21 @@ COPY_HINT = "copy or build it again"
 MAP_HINT = "check the memory map in the linker script"
 BUILD_HINT = "compile it for riscv32 with -march=rv32imc -mabi=ilp32"
 
+# Elf32_Ehdr behind e_ident, Elf32_Phdr, Elf32_Shdr, Elf32_Sym.
+HEADER, PROGRAM_HEADER, SECTION_HEADER, SYMBOL = (
+    struct.Struct(f) for f in ("<HHIIIIIHHHHHH", "<8I", "<10I", "<IIIBBH")
+)
+ET_NONE, ET_REL, ET_EXEC, ET_DYN, ET_CORE = range(5)
+EM_RISCV = 243
+PT_LOAD = 1
+PF_X, PF_W, PF_R = 1, 2, 4
+SHT_NULL, SHT_SYMTAB, SHT_NOBITS = 0, 2, 8
+SHF_ALLOC, SHF_EXECINSTR = 2, 4
+SHN_UNDEF, SHN_LORESERVE, SHN_ABS = 0, 0xFF00, 0xFFF1
+STB_LOCAL = 0
 
-class Segment(msgspec.Struct, frozen=True, kw_only=True):
+
+class Segment(Record):
     """One PT_LOAD segment: a range of memory and what it holds before the first instruction.
 
     Attributes
@@ -69,7 +77,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
         return self.address + self.size
 
 
-class Section(msgspec.Struct, frozen=True, kw_only=True):
+class Section(Record):
     """One section header.
 
     Attributes
@@ -92,7 +100,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     executable: bool
 
 
-class Symbol(msgspec.Struct, frozen=True, kw_only=True):
+class Symbol(Record):
     """A named address.
 
     Attributes
@@ -119,50 +127,7 @@ class Symbol(msgspec.Struct, frozen=True, kw_only=True):
         return self.address + self.size
 
 
-class Tensor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An input or output tensor of a program (docs/architecture.md, `.rvsim.io`).
-
-    Attributes
-    ----------
-    symbol : str
-        Name of the object that holds it.
-    shape : tuple of int
-        Dimensions, each at least 1.
-    dtype : {"int8", "int16", "int32", "float32"}
-    scale : float
-        Real value of one step; 0 or 1 where the tensor is not quantised.
-    zero_point : int
-        Quantised value of real 0.
-    """
-
-    symbol: str
-    shape: tuple[int, ...]
-    dtype: Literal["int8", "int16", "int32", "float32"]
-    scale: float = 1.0
-    zero_point: int = 0
-
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes."""
-        size = {"int8": 1, "int16": 2, "int32": 4, "float32": 4}[self.dtype]
-        for dimension in self.shape:
-            size *= dimension
-        return size
-
-    def __post_init__(self) -> None:
-        if any(dimension < 1 for dimension in self.shape) or self.nbytes > ADDRESS_SPACE:
-            raise ValueError(f"shape {list(self.shape)} has a dimension below 1 or more than 4 GiB")
-
-
-class ProgramIO(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `.rvsim.io` says: where a program takes its input and leaves its output."""
-
-    version: Literal[1]
-    input: Tensor | None = None
-    output: Tensor | None = None
-
-
-class Program(msgspec.Struct, frozen=True, kw_only=True, dict=True, eq=False):
+class Program(Record):
     """A loaded 32-bit little-endian RISC-V executable.
 
     Attributes
@@ -207,12 +172,14 @@ class Program(msgspec.Struct, frozen=True, kw_only=True, dict=True, eq=False):
     notes: tuple[str, ...] = ()
     image: bytes = b""
 
+    __eq__, __hash__ = object.__eq__, object.__hash__
+
     @property
     def name(self) -> str:
         """File name without folder."""
         return os.path.basename(self.path)
 
-    @cached_property
+    @lazy
     def _by_name(self) -> dict[str, Symbol]:
         return {symbol.name: symbol for symbol in (*self.labels, *self.objects, *self.functions)}
 
@@ -254,10 +221,12 @@ class Program(msgspec.Struct, frozen=True, kw_only=True, dict=True, eq=False):
         index = bisect_right(starts, pc) - 1
         return places[index] if index >= 0 else None
 
-    @cached_property
+    @lazy
     def _lines(self) -> tuple[list[int], list[tuple[str, int] | None]]:
+        from rvsim.machine.lines import read_lines
+
         try:
-            return _read_lines(self.image)
+            return read_lines(self.image)
         except Exception:  # rubbish in DWARF costs the line numbers, never the run
             return [], []
 
@@ -312,30 +281,26 @@ def parse_elf(image: bytes, path: str = "<memory>", *, max_memory: int = MAX_MEM
     if image[4] not in (1, 2) or image[5] not in (1, 2):
         raise ElfError(f"{path} is damaged: ELF class {image[4]} and byte order {image[5]} do not exist; {COPY_HINT}")
 
-    from elftools.common.exceptions import ELFError
-    from elftools.elf.elffile import ELFFile
-
-    try:
-        elf = ELFFile(BytesIO(image))
-    except ELFError as error:  # releases before 0.33 already look up the section names here
-        raise ElfError(f"{path} is damaged: {_one_line(error)}; {COPY_HINT}") from None
-    _check_kind(elf, path)
-    segments = _read_segments(_table(elf, path, "program header"), image, path, max_memory)
-    _check_entry(elf["e_entry"], segments, path)
+    _check_kind(image, path)
+    _, _, _, entry, phoff, shoff, flags, _, phentsize, phnum, shentsize, shnum, shstrndx = HEADER.unpack_from(image, 16)
+    programs = _table(image, path, "program header", PROGRAM_HEADER, phoff, phnum, phentsize)
+    segments = _read_segments(programs, image, path, max_memory)
+    _check_entry(entry, segments, path)
 
     notes: list[str] = []
-    sections = _read_sections(elf, _table(elf, path, "section header"), image, notes)
-    symbols = _read_symbols(elf, sections, image, notes)
+    headers = _table(image, path, "section header", SECTION_HEADER, shoff, shnum, shentsize)
+    sections = _read_sections(headers, shstrndx, image, notes)
+    symbols = _read_symbols(sections, image, notes)
     return Program(
         path=path,
-        entry=elf["e_entry"],
+        entry=entry,
         segments=segments,
         functions=symbols["function"],
         objects=symbols["object"],
         labels=symbols["label"],
         sections=tuple(section.public for section in sections[1:]),
         io=_read_io(sections, image, path),
-        flags=elf["e_flags"],
+        flags=flags,
         arch=_read_arch(sections, image),
         notes=tuple(notes),
         image=image,
@@ -392,72 +357,65 @@ def _looks_like(image: bytes) -> str:
     return f"it begins with {image[:8].hex(' ')}, expected 7f 45 4c 46; use the linker's output, not a raw binary"
 
 
-def _check_kind(elf: ELFFile, path: str) -> None:
+def _check_kind(image: bytes, path: str) -> None:
     """Class, byte order, machine and type, in one message when they are another computer's."""
-    machine, kind = elf["e_machine"], elf["e_type"]
-    if machine != "EM_RISCV" or elf.elfclass != 32 or not elf.little_endian:
+    bits, order = 32 * image[4], "little" if image[5] == 1 else "big"
+    kind, machine = struct.unpack_from("<HH" if order == "little" else ">HH", image, 16)
+    if machine != EM_RISCV or bits != 32 or order != "little":
         raise ElfError(
-            f"{path} is a {elf.elfclass}-bit {'little' if elf.little_endian else 'big'}-endian ELF for "
-            f"{_machine_name(machine)}: expected 32-bit little-endian RISC-V; {BUILD_HINT}"
+            f"{path} is a {bits}-bit {order}-endian ELF for {_machine_name(machine)}: "
+            f"expected 32-bit little-endian RISC-V; {BUILD_HINT}"
         )
-    if kind == "ET_REL":
+    if kind == ET_REL:
         raise ElfError(
             f"{path} is a relocatable object, not an executable; link it first (docs: rvsim's linker script)"
         )
-    if kind == "ET_DYN":
+    if kind == ET_DYN:
         raise ElfError(f"{path} is a shared object or position-independent executable; link it with -static -no-pie")
-    if kind != "ET_EXEC":
-        name = {"ET_NONE": "no type", "ET_CORE": "a core dump"}.get(kind, f"type {kind}")
+    if kind != ET_EXEC:
+        name = {ET_NONE: "no type", ET_CORE: "a core dump"}.get(kind, f"type {kind}")
         raise ElfError(f"{path} is not an executable (its ELF header says {name}); use the linker's output")
 
 
-def _machine_name(machine: str | int) -> str:
-    """`e_machine` in words; pyelftools leaves a number it does not know."""
+def _machine_name(machine: int) -> str:
+    """`e_machine` in words, as pyelftools knows them."""
     from elftools.elf.descriptions import describe_e_machine
+    from elftools.elf.enums import ENUM_E_MACHINE
 
-    if isinstance(machine, int):
+    name = next((name for name, number in ENUM_E_MACHINE.items() if number == machine and name != "_default_"), None)
+    if name is None:
         return f"unknown machine {machine}"
-    description = str(describe_e_machine(machine))
-    return machine.removeprefix("EM_") if description.startswith("<unknown>") else description
+    description = str(describe_e_machine(name))
+    return name.removeprefix("EM_") if description.startswith("<unknown>") else description
 
 
-def _table(elf: ELFFile, path: str, what: Literal["program header", "section header"]) -> list[Any]:
-    """All program or section headers, which must be in the file.
-
-    Not `iter_segments` and `iter_sections`: they read on into what a header points to, which may be damaged when the
-    header is not, and take more entries than the ELF header says from section 0.
-    """
-    from elftools.common.utils import struct_parse
-
-    record, prefix = (elf.structs.Elf_Phdr, "e_ph") if what == "program header" else (elf.structs.Elf_Shdr, "e_sh")
-    offset, count, entry_size = elf[f"{prefix}off"], elf[f"{prefix}num"], elf[f"{prefix}entsize"]
+def _table(
+    image: bytes, path: str, what: str, record: struct.Struct, offset: int, count: int, entry_size: int
+) -> list[tuple[int, ...]]:
+    """All program or section headers, which must be in the file."""
     if count == 0 or offset == 0:
         return []
-    size = record.sizeof()
-    if entry_size != size:
-        raise ElfError(f"{path} is damaged: a {what} takes {size} bytes, its ELF header says {entry_size}; {COPY_HINT}")
-    end = offset + count * size
-    if end > elf.stream_len:
+    if entry_size != record.size:
         raise ElfError(
-            f"{path} is truncated: its {what}s reach to byte {end}, the file has {elf.stream_len}; {COPY_HINT}"
+            f"{path} is damaged: a {what} takes {record.size} bytes, its ELF header says {entry_size}; {COPY_HINT}"
         )
-    return [struct_parse(record, elf.stream, stream_pos=at) for at in range(offset, end, size)]
+    end = offset + count * record.size
+    if end > len(image):
+        raise ElfError(f"{path} is truncated: its {what}s reach to byte {end}, the file has {len(image)}; {COPY_HINT}")
+    return list(record.iter_unpack(image[offset:end]))
 
 
 # ------------------------------------------------------------------------------------------------------------- segments
 
 
-def _read_segments(headers: list[Any], image: bytes, path: str, max_memory: int) -> tuple[Segment, ...]:
-    from elftools.elf.constants import P_FLAGS
-
+def _read_segments(headers: list[tuple[int, ...]], image: bytes, path: str, max_memory: int) -> tuple[Segment, ...]:
     segments = []
     total = 0
     # Start-up code in flash copies initialised data from its load address to where it runs: both are filled.
     images: list[tuple[int, bytes]] = []
-    for header in headers:
-        if header["p_type"] != "PT_LOAD":
+    for type_, offset, address, load_address, file_size, size, flags, _ in headers:
+        if type_ != PT_LOAD:
             continue
-        address, size, offset, file_size = (header[f"p_{each}"] for each in ("vaddr", "memsz", "offset", "filesz"))
         if file_size > size:
             raise ElfError(
                 f"{path} is damaged: the segment at 0x{address:08x} has {file_size} bytes in the file "
@@ -481,17 +439,17 @@ def _read_segments(headers: list[Any], image: bytes, path: str, max_memory: int)
                 f"{path} asks for at least {total:,} bytes of memory, the limit is {max_memory:,}; {MAP_HINT}"
             )
         # PHDRS without FLAGS in a linker script may leave none (riscv-tests): then all is allowed.
-        flags = header["p_flags"] or P_FLAGS.PF_R | P_FLAGS.PF_W | P_FLAGS.PF_X
-        if header["p_paddr"] != address and file_size:
-            images.append((header["p_paddr"], image[offset : offset + file_size]))
+        flags = flags or PF_R | PF_W | PF_X
+        if load_address != address and file_size:
+            images.append((load_address, image[offset : offset + file_size]))
         segments.append(
             Segment(
                 address=address,
                 data=image[offset : offset + file_size],
                 size=size,
-                readable=bool(flags & P_FLAGS.PF_R),
-                writable=bool(flags & P_FLAGS.PF_W),
-                executable=bool(flags & P_FLAGS.PF_X),
+                readable=bool(flags & PF_R),
+                writable=bool(flags & PF_W),
+                executable=bool(flags & PF_X),
             )
         )
     if not segments:
@@ -533,127 +491,120 @@ def _check_entry(entry: int, segments: tuple[Segment, ...], path: str) -> None:
 # ---------------------------------------------------------------------------------------- sections, symbols, attributes
 
 
-class _RawSection(msgspec.Struct, kw_only=True):
-    """A section with its header as pyelftools reads it."""
+class _RawSection:
+    """A section, and where its bytes are."""
 
-    public: Section
-    header: Any
+    def __init__(self, public: Section, kind: int, offset: int, link: int) -> None:
+        self.public, self.kind, self.offset, self.link = public, kind, offset, link
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.public.size
 
     def data(self, image: bytes) -> bytes | None:
         """Its bytes, or None when they are not (wholly) in the file."""
-        end = self.header["sh_offset"] + self.header["sh_size"]
-        if self.header["sh_type"] in ("SHT_NOBITS", "SHT_NULL") or end > len(image):
+        if self.kind in (SHT_NOBITS, SHT_NULL) or self.end > len(image):
             return None
-        return image[self.header["sh_offset"] : end]
+        return image[self.offset : self.end]
 
 
-def _string_table(elf: ELFFile, data: bytes) -> StringTableSection:
-    """The string table whose bytes are `data`; a string that does not begin and end in it is empty."""
-    from elftools.construct import Container
-    from elftools.elf.sections import StringTableSection
-
-    table = StringTableSection(Container(sh_flags=0, sh_offset=0, sh_size=len(data), sh_addralign=1), "", elf)
-    table.stream = BytesIO(data[: data.rfind(b"\0") + 1])  # in the file's stream, get_string would read past the table
-    return table
+def _string(table: bytes, at: int) -> str:
+    """A string of a string table; empty where it does not begin and end in it."""
+    end = table.find(b"\0", at)
+    return table[at:end].decode("utf-8", "replace") if end > at else ""
 
 
-def _read_sections(elf: ELFFile, headers: list[Any], image: bytes, notes: list[str]) -> list[_RawSection]:
-    from elftools.elf.constants import SH_FLAGS
-
+def _read_sections(
+    headers: list[tuple[int, ...]], names_section: int, image: bytes, notes: list[str]
+) -> list[_RawSection]:
     table = b""
-    if 0 < elf["e_shstrndx"] < len(headers):
-        header = headers[elf["e_shstrndx"]]
-        table = image[header["sh_offset"] : header["sh_offset"] + header["sh_size"]]
-    strings = _string_table(elf, table)
+    if 0 < names_section < len(headers):
+        offset, size = headers[names_section][4:6]
+        table = image[offset : offset + size]
     sections = []
     names = 0
-    for header in headers:
-        name = _printable(strings.get_string(header["sh_name"])) if names <= MAX_NAMES else ""
+    for name_at, kind, flags, address, offset, size, link, *_ in headers:
+        name = _printable(_string(table, name_at)) if names <= MAX_NAMES else ""
         names += len(name)
-        end = header["sh_offset"] + header["sh_size"]
-        if end > len(image) and header["sh_type"] not in ("SHT_NOBITS", "SHT_NULL"):
-            notes.append(f"section {name or '(no name)'} reaches to byte {end}, the file has {len(image)}")
         public = Section(
             name=name,
-            address=header["sh_addr"],
-            size=header["sh_size"],
-            alloc=bool(header["sh_flags"] & SH_FLAGS.SHF_ALLOC),
-            executable=bool(header["sh_flags"] & SH_FLAGS.SHF_EXECINSTR),
+            address=address,
+            size=size,
+            alloc=bool(flags & SHF_ALLOC),
+            executable=bool(flags & SHF_EXECINSTR),
         )
-        sections.append(_RawSection(public=public, header=header))
+        section = _RawSection(public, kind, offset, link)
+        if section.end > len(image) and kind not in (SHT_NOBITS, SHT_NULL):
+            notes.append(f"section {name or '(no name)'} reaches to byte {section.end}, the file has {len(image)}")
+        sections.append(section)
     if names > MAX_NAMES:
         notes.append("the section names are too long: some are left out")
     return sections
 
 
-_KINDS = {"STT_NOTYPE": "label", "STT_OBJECT": "object", "STT_FUNC": "function"}
+# Of STT_NOTYPE, STT_OBJECT and STT_FUNC.
+_KINDS: tuple[Literal["function", "object", "label"], ...] = ("label", "object", "function")
 
 
-def _read_symbols(
-    elf: ELFFile, sections: list[_RawSection], image: bytes, notes: list[str]
-) -> dict[str, tuple[Symbol, ...]]:
-    from elftools.elf.constants import SHN_INDICES
-    from elftools.elf.sections import SymbolTableSection
-
+def _read_symbols(sections: list[_RawSection], image: bytes, notes: list[str]) -> dict[str, tuple[Symbol, ...]]:
     none: dict[str, tuple[Symbol, ...]] = {"function": (), "object": (), "label": ()}
-    table = next((section for section in sections if section.header["sh_type"] == "SHT_SYMTAB"), None)
-    if table is None:
+    section = next((section for section in sections if section.kind == SHT_SYMTAB), None)
+    if section is None:
         notes.append("no symbol table: functions and data have no names; do not strip the program")
         return none
-    header, entry_size = table.header, elf.structs.Elf_Sym.sizeof()
-    strings = sections[header["sh_link"]].data(image) if header["sh_link"] < len(sections) else None
-    if table.data(image) is None or strings is None or header["sh_size"] % entry_size:
+    strings = sections[section.link].data(image) if section.link < len(sections) else None
+    table = section.data(image)
+    if table is None or strings is None or len(table) % SYMBOL.size:
         notes.append("the symbol table is damaged: functions and data have no names")
         return none
-    header["sh_entsize"], header["sh_flags"] = entry_size, 0  # pyelftools believes both; here they can only be damaged
 
     found = []
     names = lost = 0
-    symbol_table = SymbolTableSection(header, table.public.name, elf, _string_table(elf, strings))
-    for number, symbol in enumerate(symbol_table.iter_symbols()):
-        names += len(symbol.name)
+    for number, (name_at, value, size, info, _, index) in enumerate(SYMBOL.iter_unpack(table)):
+        name = _string(strings, name_at)
+        names += len(name)
         if number >= MAX_SYMBOLS or names > MAX_NAMES:
             notes.append(f"the symbol table is too large: its first {number} symbols are read")
             break
-        kind, name, index = _KINDS.get(symbol["st_info"]["type"]), _printable(symbol.name), symbol["st_shndx"]
-        if kind is None or not name or name.startswith(("$", ".L")):  # mapping symbols, the assembler's own labels
+        # Mapping symbols and the assembler's own labels name nothing.
+        if info & 15 >= len(_KINDS) or not name or name.startswith(("$", ".L")):
             continue
-        if index != "SHN_ABS":  # the other indices pyelftools names, and the reserved ones, are no place
-            if not isinstance(index, int) or index >= SHN_INDICES.SHN_LORESERVE:
+        if index != SHN_ABS:  # the other reserved indices are no place
+            if index == SHN_UNDEF or index >= SHN_LORESERVE:
                 continue
             if index >= len(sections):
                 lost += 1
                 continue
-        found.append((symbol["st_value"], symbol["st_size"], kind, symbol["st_info"]["bind"], name, index))
+        found.append((value, size, _KINDS[info & 15], info >> 4, _printable(name), index))
     if lost:
         notes.append(f"{lost} symbols are in sections that do not exist: they are left out")
     # The name to keep for an address comes first: sized before unsized, global before local.
-    found.sort(key=lambda each: (each[0], -each[1], each[3] == "STB_LOCAL", each[4]))
+    found.sort(key=lambda each: (each[0], -each[1], each[3] == STB_LOCAL, each[4]))
 
-    starts: dict[int | str, list[int]] = {}  # per section, where a function of size 0 ends at the latest
+    starts: dict[int, list[int]] = {}  # per section, where a function of size 0 ends at the latest
     for value, _, kind, binding, _, index in found:
-        if kind != "label" or binding != "STB_LOCAL":
+        if kind != "label" or binding != STB_LOCAL:
             starts.setdefault(index, []).append(value)
 
     symbols: dict[str, list[Symbol]] = {kind: [] for kind in none}
     for value, size, kind, _, name, index in found:
-        section = sections[index].public if index != "SHN_ABS" else None
+        home = sections[index].public if index != SHN_ABS else None
         known = symbols[kind]
-        if section is None or (known and known[-1].address == value):
+        if home is None or (known and known[-1].address == value):
             kind = "label"
         if kind == "label":
             size = 0
-        elif kind == "function" and size == 0 and section is not None:
+        elif kind == "function" and size == 0 and home is not None:
             position = bisect_right(starts[index], value)
-            end = starts[index][position] if position < len(starts[index]) else section.address + section.size
+            end = starts[index][position] if position < len(starts[index]) else home.address + home.size
             size = max(0, end - value)
         symbols[kind].append(
             Symbol(
                 name=name,
                 address=value,
                 size=min(size, ADDRESS_SPACE - value),
-                kind=kind,  # type: ignore[arg-type]
-                section=section.name if section else "",
+                kind=kind,
+                section=home.name if home else "",
             )
         )
     return {kind: tuple(each) for kind, each in symbols.items()}
@@ -663,13 +614,9 @@ def _read_io(sections: list[_RawSection], image: bytes, path: str) -> ProgramIO 
     section = next((each for each in sections if each.public.name == ".rvsim.io"), None)
     if section is None:
         return None
-    try:
-        return msgspec.json.decode((section.data(image) or b"").rstrip(b"\0"), type=ProgramIO)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ElfError(
-            f"{path}: section .rvsim.io does not hold the description of tensors that docs/architecture.md defines: "
-            f"{_one_line(error)}; compile the model again"
-        ) from None
+    from rvsim.machine.tensors import decode_io
+
+    return decode_io((section.data(image) or b"").rstrip(b"\0"), path)
 
 
 def _read_arch(sections: list[_RawSection], image: bytes) -> str:
@@ -716,58 +663,6 @@ def _uleb128(data: bytes, position: int) -> tuple[int, int]:
             return value, position
 
 
-# ---------------------------------------------------------------------------------------------------------------- lines
-
-
-def _read_lines(image: bytes) -> tuple[list[int], list[tuple[str, int] | None]]:
-    """Sorted start addresses, and the place in the source from each to the next (None: after a sequence's end)."""
-    from elftools.elf.elffile import ELFFile
-
-    elf = ELFFile(BytesIO(image))
-    if not elf.has_dwarf_info(strict=True):
-        return [], []
-    debug = [section for section in elf.iter_sections() if section.name.startswith((".debug_", ".zdebug_"))]
-    if sum(section.data_size for section in debug) > MAX_DEBUG:
-        return [], []
-    dwarf = elf.get_dwarf_info(follow_links=False)
-    rows: list[tuple[int, bool, tuple[str, int] | None]] = []
-    for unit in dwarf.iter_CUs():
-        try:
-            program = dwarf.line_program_for_CU(unit)
-            if program is not None:
-                names = _file_names(program)
-                for entry in program.get_entries():
-                    state: Any = entry.state
-                    if state is None:
-                        continue
-                    name = names.get(state.file)
-                    place = None if state.end_sequence or name is None else (name, state.line)
-                    rows.append((state.address, not state.end_sequence, place))
-        except Exception:  # one damaged unit does not hide the others
-            continue
-    rows.sort(key=lambda row: row[:2])  # a sequence's end before the next one's start at the same address
-    return [row[0] for row in rows], [row[2] for row in rows]
-
-
-def _file_names(program: Any) -> dict[int, str]:
-    """File number of a line table to its name, with the folder as the table states it."""
-    header = program.header
-    first = 0 if header["version"] >= 5 else 1  # DWARF 5 counts files and folders from 0; before, folder 0 is implicit
-    folders = [
-        folder if isinstance(folder, bytes) else folder["DW_LNCT_path"] for folder in header["include_directory"]
-    ]
-    folders = [] if first == 0 and not folders else folders
-    names = {}
-    for index, file in enumerate(header["file_entry"]):
-        folder_index = file["dir_index"] - first
-        name = file["name"].decode("utf-8", "replace")
-        # Folder 0 of DWARF 5 is the compilation's own: left out, as before version 5.
-        if 0 <= folder_index < len(folders) and (first or folder_index):
-            name = os.path.join(folders[folder_index].decode("utf-8", "replace"), name)
-        names[index + first] = name
-    return names
-
-
 # ---------------------------------------------------------------------------------------------------------------- words
 
 
@@ -789,7 +684,3 @@ def _size(count: int) -> str:
         if count >= scale:
             return f"{count / scale:.4g} {unit}"
     return f"{count} bytes"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{error}".split())[:200] or type(error).__name__

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from rvsim.machine.device import Bus, Device, DeviceFault
+from rvsim.machine.device import Device, DeviceFault
 from rvsim.machine.hostcall import Exit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rvsim.machine.device import Bus
 
 # QEMU, include/hw/misc/sifive_test.h.
 FAIL, PASS, RESET = 0x3333, 0x5555, 0x7777

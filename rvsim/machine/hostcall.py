@@ -8,8 +8,6 @@ run is the same. The guest reaches three streams, its own heap and the files tha
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
 
 from rvsim.machine.console import STDERR, STDOUT, Console
 from rvsim.machine.hostfs import (
@@ -27,6 +25,22 @@ from rvsim.machine.hostfs import (
     Status,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, Protocol, TypeVar
+
+    T = TypeVar("T", bytes, Status)
+
+    class Port(Protocol):
+        """What host calls need of the hart."""
+
+        def register(self, number: int) -> int: ...
+        def set_register(self, number: int, value: int) -> None: ...
+        def peek(self, address: int, size: int) -> bytes | None: ...
+        def view(self, address: int, size: int, write: bool) -> object | None: ...
+
+
 A0, A1, A2, A3, A4, A5, A7 = 10, 11, 12, 13, 14, 15, 17
 STAT_SIZE, STATX_SIZE = 128, 256
 S_IFCHR = 0o020000
@@ -41,17 +55,6 @@ SIGNALS = 64
 PAGE = 4096
 MAP_FIXED, MAP_ANONYMOUS = 0x10, 0x20
 WORD = 0xFFFF_FFFF
-
-T = TypeVar("T", bytes, Status)
-
-
-class Port(Protocol):
-    """What host calls need of the hart."""
-
-    def register(self, number: int) -> int: ...
-    def set_register(self, number: int, value: int) -> None: ...
-    def peek(self, address: int, size: int) -> bytes | None: ...
-    def view(self, address: int, size: int, write: bool) -> object | None: ...
 
 
 class Exit(Exception):

@@ -9,12 +9,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import wraps
-from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from rvsim.errors import UsageError
+from rvsim.records import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, ParamSpec, TypeVar
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
 
 MAX_OPEN = 64
 MAX_TRANSFER = 1 << 20
@@ -39,7 +44,7 @@ LINUX_ERRNO = {
 }  # fmt: skip
 
 
-class Status(NamedTuple):
+class Status(Record):
     """What fstat tells: type and permissions as `st_mode`, and the size in bytes."""
 
     mode: int
@@ -59,14 +64,9 @@ def _number(error: OSError) -> int:
     return -LINUX_ERRNO.get(errno.errorcode.get(error.errno or 0, ""), LINUX_ERRNO["EIO"])
 
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
 def _answer(method: Callable[P, R]) -> Callable[P, R | int]:
     """Make what a method raises its result: a negative Linux errno."""
 
-    @wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> R | int:
         try:
             return method(*args, **kwargs)
@@ -75,6 +75,7 @@ def _answer(method: Callable[P, R]) -> Callable[P, R | int]:
         except OSError as error:
             return _number(error)
 
+    call.__doc__ = method.__doc__
     return call
 
 
@@ -91,6 +92,19 @@ class _File:
     @property
     def writable(self) -> bool:
         return self.flags & O_ACCMODE != 0
+
+
+class _Place:
+    """A name in an open folder, which is closed behind the `with`."""
+
+    def __init__(self, folder: int, name: bytes) -> None:
+        self.folder, self.name = folder, name
+
+    def __enter__(self) -> tuple[int, bytes]:
+        return self.folder, self.name
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.folder)
 
 
 class HostFiles:
@@ -135,8 +149,7 @@ class HostFiles:
             self._root = -1
 
     # ------------------------------------------------------------ names
-    @contextmanager
-    def _parent(self, path: bytes) -> Iterator[tuple[int, bytes]]:
+    def _parent(self, path: bytes) -> _Place:
         """Descriptor of the folder that holds `path`, and the last component's name (``.`` for the root itself)."""
         if self._root < 0 or not path:
             raise HostError("ENOENT")
@@ -153,9 +166,10 @@ class HostFiles:
                 below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
                 os.close(at)
                 at = below
-            yield at, names[-1] if names else b"."
-        finally:
+        except BaseException:
             os.close(at)
+            raise
+        return _Place(at, names[-1] if names else b".")
 
     @_answer
     def open(self, path: bytes, flags: int, mode: int = 0o666) -> int:

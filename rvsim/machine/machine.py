@@ -3,43 +3,40 @@
 from __future__ import annotations
 
 import os
-import re
 import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
 
-from accel import registry
-from accel.protocol import AccessFault, PortFault
 from rvsim.errors import ElfError, UsageError
-from rvsim.isa import ccode, names
-from rvsim.isa.bundle import bundled
-from rvsim.isa.ir import Instruction
+from rvsim.isa.bundle import bundled, summaries
 from rvsim.isa.select import DEFAULT, Selection, missing, select, warning
-from rvsim.machine import commits, events, extension, memory, platform, snapshot, tensors
+from rvsim.machine import events, memory, platform, snapshot
 from rvsim.machine._hart import GuestTrap, Hart
 from rvsim.machine.clint import Clint
 from rvsim.machine.console import Console
 from rvsim.machine.costs import hart_costs, instruction_kinds
 from rvsim.machine.csr import INTERRUPT_CSRS, CsrFile
-from rvsim.machine.device import Device, DeviceFault
-from rvsim.machine.diagnosis import explain, memory_hint
+from rvsim.machine.device import DeviceFault
 from rvsim.machine.elf import Program, load_elf
 from rvsim.machine.hostcall import Clock, Exit, HostCalls
 from rvsim.machine.hostfs import HostFiles
-from rvsim.machine.htif import Htif
 from rvsim.machine.report import build_result
-from rvsim.machine.result import RunResult, StopReason
 from rvsim.machine.semihosting import Semihosting
-from rvsim.machine.signature import write_signature
 from rvsim.machine.stop import Stop
 from rvsim.timing import load_core_timing
 
+# What a run may do without is imported where it is used: start-up counts (docs/engine.md).
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
     import numpy as np
 
-    from accel.protocol import Coprocessor
+    from accel.protocol import AccessFault, Coprocessor
+    from rvsim.isa.ir import Instruction, Isa
+    from rvsim.machine.device import Device
+    from rvsim.machine.extension import Context, Routines
+    from rvsim.machine.htif import Htif
+    from rvsim.machine.result import RunResult, StopReason
     from rvsim.machine.snapshot import Checkpoint
 
 SP = 2
@@ -140,18 +137,19 @@ class Machine:
         }
         self.program = program
         self.timing = load_core_timing(core, of_core)
-        self.coprocessor: Coprocessor | None = registry.load(accel, of_accel)
-        self.isa = bundled("rv32")
+        self.coprocessor = _coprocessor(accel, of_accel)
         self.selection: Selection = select(isa)
         lacking = warning(missing(program.arch, program.flags, self.selection), self.selection)
         self.warnings: list[str] = [*program.notes, *([lacking] if lacking else [])]
-        self._extensions, warnings = extension.added_instructions(self.coprocessor, isa_ext)
-        self.warnings += warnings
-        self.classes = [ccode.instruction_class(i) for i in self.isa.instructions] + [c for _, _, c in self._extensions]
+        self._extensions: list[tuple[Instruction, Isa, str]] = []
+        if self.coprocessor is not None or isa_ext:
+            from rvsim.machine import extension
+
+            self._extensions, warnings = extension.added_instructions(self.coprocessor, isa_ext)
+            self.warnings += warnings
+        self.classes = [i.class_ for i in summaries("rv32")] + [c for _, _, c in self._extensions]
         alignment = 2 if self.selection.compressed else 4
-        self.hart = Hart(
-            self, instruction_kinds(self.isa, self.selection, self.timing), hart_costs(self.timing), alignment
-        )
+        self.hart = Hart(self, instruction_kinds(self.selection, self.timing), hart_costs(self.timing), alignment)
         engine = engine or os.environ.get("RVSIM_ENGINE") or "auto"
         self.engine = self._choose_engine(engine)
         self._choose_loops(engine)
@@ -168,23 +166,8 @@ class Machine:
             protect=self.hart.protect,
             alignment=alignment,
         )
-        calls: dict[str, Callable[..., int | None]] = {"fence_i": lambda: None}
-        if self.coprocessor is not None:
-            calls["coprocessor_issue"] = self._issue
-        self.context = extension.Context(self.hart, self.csrs, [isa for _, isa, _ in self._extensions], calls)
-        self.routines = extension.Routines(self.hart, [i for i, _, _ in self._extensions], self.context.own)
-        for instruction, _, class_ in self._extensions:
-            cost = self.timing.cycles[class_]
-            self.hart.add_custom(
-                instruction.mask,
-                instruction.match,
-                instruction.size,
-                extension.ends_block(instruction),
-                extension.only_computes(instruction),
-                extension.most_accesses(instruction),
-                cost,
-            )
-        self.stalls: dict[int, int] = defaultdict(int)
+        self.context = self._add_instructions()
+        self.stalls: dict[int, int] = {}
         self.breakpoints: set[int] = set()
         self._watchpoints: list[tuple[int, int, int]] = []
         self.hosts = {"ecall": self._host, "semihosting": self._semihosting, "htif": self._htif}
@@ -192,6 +175,11 @@ class Machine:
         self.sources = snapshot.sources(self.options)
         self._start()
         self._origin = snapshot.state_of(self)
+
+    @property
+    def isa(self) -> Isa:
+        """All instructions of the base set, with their behaviours; some of them may not be selected."""
+        return bundled("rv32")
 
     @classmethod
     def from_elf(cls, program: str | os.PathLike[str] | Program, **options: Any) -> Machine:
@@ -208,7 +196,8 @@ class Machine:
         if name != "jit":
             return "interpreter"
         # RVSIM_JIT=PERIOD,ENTRIES: tests have everything compiled at once.
-        if not re.fullmatch(r"|0|\d{1,9},\d{1,9}", how):
+        numbers = how.split(",") if how not in ("", "0") else ["0", "0"]
+        if len(numbers) != 2 or not all(n.isascii() and n.isdecimal() and len(n) < 10 for n in numbers):
             raise UsageError(f"RVSIM_JIT: expected 0 or PERIOD,ENTRIES, found {how!r}")
         if how == "0" or not self.hart.use_jit(*(int(n) for n in how.split(",") if how)):
             why = "RVSIM_JIT=0" if how == "0" else "this processor or system"
@@ -223,6 +212,31 @@ class Machine:
             raise UsageError(f"RVSIM_LOOPS: expected 0, 1 or wait, found {how!r}")
         if how != "0" and (how or engine != "interp"):
             self.hart.use_loops(how == "wait")
+
+    def _add_instructions(self) -> Context | None:
+        """Have the hart execute added instructions; what their behaviours act on."""
+        self.routines: Routines | None = None
+        if not self._extensions:
+            return None
+        from rvsim.machine import extension
+
+        calls: dict[str, Callable[..., int | None]] = {"fence_i": lambda: None}
+        if self.coprocessor is not None:
+            calls["coprocessor_issue"] = self._issue
+        context = extension.Context(self.hart, self.csrs, [isa for _, isa, _ in self._extensions], calls)
+        self.routines = extension.Routines(self.hart, [i for i, _, _ in self._extensions], context.own)
+        for instruction, _, class_ in self._extensions:
+            cost = self.timing.cycles[class_]
+            self.hart.add_custom(
+                instruction.mask,
+                instruction.match,
+                instruction.size,
+                extension.ends_block(instruction),
+                extension.only_computes(instruction),
+                extension.most_accesses(instruction),
+                cost,
+            )
+        return context
 
     def _map(self, options: Sequence[str], devices: Sequence[str], limit: int) -> None:
         """Lay out memory, then devices where it leaves room, then the intervals that accesses are counted by."""
@@ -269,7 +283,11 @@ class Machine:
             heap=heap,
             stack=(self._stack_top, self._stack_top - self._stack_room),
         )
-        self._htif = Htif(tohost.address, fromhost.address if fromhost else None, self._host) if tohost else None
+        self._htif: Htif | None = None
+        if tohost:
+            from rvsim.machine.htif import Htif
+
+            self._htif = Htif(tohost.address, fromhost.address if fromhost else None, self._host)
 
     def _start(self) -> None:
         """Stand before the first instruction."""
@@ -324,6 +342,8 @@ class Machine:
         try:
             self.csrs.assign(number, value & 0xFFFF_FFFF)
         except GuestTrap:
+            from rvsim.isa import names
+
             name = names.CSRS.get(number, f"{number:#x}")
             raise UsageError(f"CSR {name} does not exist on this hart or is read-only") from None
         self.hart.attention()
@@ -333,13 +353,20 @@ class Machine:
 
     def destination(self, number: int, word: int) -> int:
         """The X register that a word writes, for the commit log."""
-        own = number - len(self.isa.instructions)
-        return commits.destination(self.isa.instructions[number] if own < 0 else self._extensions[own][0], word)
+        from rvsim.machine import commits
+
+        instructions = self.isa.instructions
+        own = number - len(instructions)
+        return commits.destination(instructions[number] if own < 0 else self._extensions[own][0], word)
 
     def written_csrs(self, number: int, value: int) -> list[tuple[bytes, int, int]]:
+        from rvsim.machine import commits
+
         return commits.written_csrs(self.csrs, number, value)
 
     def trap_return_csrs(self) -> list[tuple[bytes, int, int]]:
+        from rvsim.machine import commits
+
         return commits.trap_return_csrs(self.csrs)
 
     def attend(self) -> int:
@@ -355,8 +382,12 @@ class Machine:
     def _enter_trap(self, irq: int, cause: int, tval: int, pc: int) -> None:
         self.hart.traps += 1
         self.hart.forget_reservation()
-        self.stalls[pc] += self.timing.trap_cycles
+        self._stall(pc, self.timing.trap_cycles)
         self.hart.pc = self.csrs.enter_trap(irq, cause, tval, pc)
+
+    def _stall(self, pc: int, cycles: int) -> None:
+        """Attribute cycles that the hart stood still to an instruction."""
+        self.stalls[pc] = self.stalls.get(pc, 0) + cycles
 
     def _deadline(self) -> int | None:
         """The next cycle at which a device changes an enabled interrupt by itself."""
@@ -409,19 +440,21 @@ class Machine:
 
     def custom(self, index: int, word: int, pc: int) -> int | None:
         """Execute an added instruction's word; the address to go on at when it is not the next one."""
+        assert self.context is not None
         return self.context.execute(self._extensions[index][0], word, pc)
 
     def routine(self, index: int, word: int, pc: int) -> int:
         """The routine of an added instruction's word, -1 without one."""
+        assert self.routines is not None
         return self.routines.number(index, word, pc)
 
     def _issue(self, function: int, rs1: int, rs2: int) -> int:
-        assert self.coprocessor is not None
+        assert self.coprocessor is not None and self.context is not None
         pc = self.context.pc
         response = self.coprocessor.issue(function, rs1, rs2, self, self.hart.cycles, pc)
         if response.stall_cycles:
             self.hart.stall_cycles += response.stall_cycles
-            self.stalls[pc] += response.stall_cycles
+            self._stall(pc, response.stall_cycles)
         if response.fault is not None:
             fault = response.fault
             self._coprocessor_fault = fault
@@ -435,6 +468,8 @@ class Machine:
         if 0 <= address < 1 << 32 and 0 < size < 1 << 32:
             view = self.hart.view(address, size, write)
         if view is None:
+            from accel.protocol import PortFault
+
             raise PortFault(address, size, write)
         return memoryview(view)
 
@@ -541,6 +576,8 @@ class Machine:
             self._coprocessor_fault = None
             self._enter_trap(irq, cause, tval, pc)
             return None
+        from rvsim.machine.diagnosis import explain
+
         message = explain(self, pc, cause, tval, self._coprocessor_fault)
         self._coprocessor_fault = None
         if stuck:
@@ -556,8 +593,10 @@ class Machine:
         try:
             host.serve()
         except KeyboardInterrupt:
-            with suppress(UsageError):  # the input has been read all the same, a moment before
+            try:
                 self.console.restore(before)
+            except UsageError:  # the input has been read all the same, a moment before
+                pass
             raise
         except Exit:
             self.hart.complete()
@@ -573,7 +612,7 @@ class Machine:
         if deadline is not None:
             idle = max(0, deadline - self.hart.cycles)
             self.hart.stall_cycles += idle
-            self.stalls[pc] += idle
+            self._stall(pc, idle)
             return None
         return Stop(
             "trap",
@@ -712,7 +751,11 @@ class Machine:
         fault = progress["coprocessor_fault"]
         self._stop = Stop(*progress["stop"])
         self._trapped_at = int(progress["trapped_at"])
-        self._coprocessor_fault = AccessFault(*fault) if fault else None
+        if fault:
+            from accel.protocol import AccessFault
+
+            fault = AccessFault(*fault)
+        self._coprocessor_fault = fault
         self.stalls.clear()
         self.stalls.update({int(pc): int(cycles) for pc, cycles in progress["stalls"]})
         self.hart.attention()
@@ -743,6 +786,8 @@ class Machine:
         ------
         UsageError, ElfError
         """
+        from rvsim.machine.signature import write_signature
+
         return write_signature(self.program, self.read_memory, granularity)
 
     def instruction_counts(self) -> dict[int, tuple[int, int]]:
@@ -764,13 +809,18 @@ class Machine:
         """
         data = self.hart.peek(address & 0xFFFF_FFFF, size) if 0 <= address < 1 << 32 else None
         if data is None:
-            raise UsageError(f"{size} bytes at {address:#010x} are outside memory; {memory_hint(self.regions)}")
+            raise self._outside(address, size)
         return data
 
     def write_memory(self, address: int, data: bytes) -> None:
         """Write guest memory, not counted as traffic; see `read_memory`."""
         if not 0 <= address < 1 << 32 or not self.hart.poke(address, bytes(data)):
-            raise UsageError(f"{len(data)} bytes at {address:#010x} are outside memory; {memory_hint(self.regions)}")
+            raise self._outside(address, len(data))
+
+    def _outside(self, address: int, size: int) -> UsageError:
+        from rvsim.machine.diagnosis import memory_hint
+
+        return UsageError(f"{size} bytes at {address:#010x} are outside memory; {memory_hint(self.regions)}")
 
     @property
     def registers(self) -> tuple[int, ...]:
@@ -799,10 +849,14 @@ class Machine:
         InputFileError
             When dtype or shape differ.
         """
+        from rvsim.machine import tensors
+
         tensors.write_input(self, array)
 
     def read_output(self) -> np.ndarray:
         """The program's output tensor, of the dtype and shape that the program states."""
+        from rvsim.machine import tensors
+
         return tensors.read_output(self)
 
     def __repr__(self) -> str:
@@ -811,6 +865,14 @@ class Machine:
             f"<Machine {self.program.name}, core {self.timing.name}, accel {accel}, pc {self.pc:#010x}, "
             f"{self.hart.instructions} instructions retired>"
         )
+
+
+def _coprocessor(name: str, settings: Mapping[str, str]) -> Coprocessor | None:
+    if name == "off":
+        return None
+    from accel import registry
+
+    return registry.load(name, settings)
 
 
 def _split_settings(settings: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:

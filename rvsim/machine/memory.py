@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
 from itertools import count, pairwise
-from typing import NamedTuple
 
 from rvsim.errors import ElfError, UsageError
-from rvsim.machine.elf import Program, Symbol
 from rvsim.machine.result import TOTAL
+from rvsim.records import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rvsim.machine.elf import Program, Symbol
 
 RAM_BASE, RAM_SIZE = 0x8000_0000, 16 << 20
 PAGE = 4096
@@ -22,7 +25,7 @@ READ, WRITE, EXECUTE = 4, 2, 1
 DEVICE_ACCESS = 8 | READ | WRITE
 
 
-class Region(NamedTuple):
+class Region(Record):
     """A range of addresses with memory behind it."""
 
     name: str
@@ -35,7 +38,7 @@ class Region(NamedTuple):
         return self.base + self.size
 
 
-class Interval(NamedTuple):
+class Interval(Record):
     """A part of a region that accesses are counted for: an object, or what lies between objects of a section."""
 
     name: str
@@ -51,6 +54,8 @@ def parse_memory(option: str) -> Region:
     ------
     UsageError
     """
+    import re
+
     found = re.fullmatch(r"([A-Za-z_][\w-]*)=(0x[0-9a-fA-F]+|\d+),(\d+)", option)
     if not found:
         raise UsageError(f"--memory: expected NAME=ADDRESS,SIZE_KIB such as sram=0x20000000,64, found {option!r}")
@@ -121,7 +126,7 @@ def layout(program: Program, extra: Sequence[Region] = (), limit: int = DEFAULT_
         # brk grows the last writable region of a program linked elsewhere.
         n = regions.index(writable[-1])
         room = (regions[n + 1].base if n + 1 < len(regions) else 1 << 32) - regions[n].end
-        regions[n] = regions[n]._replace(size=regions[n].size + min(HEAP_SIZE, room))
+        regions[n] = regions[n].replace(size=regions[n].size + min(HEAP_SIZE, room))
     total = sum(r.size for r in regions)
     if total > limit:
         raise ElfError(
@@ -138,7 +143,7 @@ def _named(regions: list[Region], taken: Iterable[str]) -> list[Region]:
         kind = "data" if region.permissions & WRITE else "rom"
         used = {*taken, *(r.name for r in named)}
         names = (kind if n == 1 else f"{kind}{n}" for n in count(1))
-        named.append(region._replace(name=next(name for name in names if name not in used)))
+        named.append(region.replace(name=next(name for name in names if name not in used)))
     return named
 
 
@@ -188,10 +193,10 @@ def cut(intervals: Sequence[Interval], low: int, last: int, name: str) -> list[I
             result.append(item)
             continue
         if item.low < low:
-            result.append(item._replace(last=low - 1))
+            result.append(item.replace(last=low - 1))
         result.append(Interval(name, max(low, item.low), min(last, item.last), item.region))
         if last < item.last:
-            result.append(item._replace(low=last + 1))
+            result.append(item.replace(low=last + 1))
     return result
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from rvsim.errors import UsageError
 from rvsim.machine.clint import Clint
-from rvsim.machine.console import Console
-from rvsim.machine.device import Bus, Device
 from rvsim.machine.finisher import Finisher
 from rvsim.machine.uart import Uart
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rvsim.machine.console import Console
+    from rvsim.machine.device import Bus, Device
 
 # In the order of their default addresses.
 KINDS: dict[str, Callable[[Bus, Console, int], Device]] = {
@@ -73,6 +76,8 @@ def devices(
 def _parse(option: str) -> tuple[str, int]:
     name, equals, text = option.partition("=")
     if name not in KINDS:
+        import difflib
+
         names = [*KINDS, NONE]
         close = difflib.get_close_matches(name, names, 1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"

@@ -5,8 +5,10 @@ A hart of machine mode alone is bound by locked entries only; an entry that matc
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
 
 ENTRIES = 16
 CFG, ADDRESS = 0x3A0, 0x3B0
@@ -17,7 +19,7 @@ WORD = 0xFFFF_FFFF
 _HART = ((READ, 4), (WRITE, 2), (EXECUTE, 1))
 ALL = 7
 
-Rule = tuple[int, int, int]
+Rule: TypeAlias = "tuple[int, int, int]"
 
 
 class Pmp:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
-from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from rvsim.machine.result import (
     AcceleratorReport,
     Count,
     FunctionProfile,
     RunResult,
-    StopReason,
     SymbolTraffic,
     Traffic,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rvsim.machine.machine import Machine
+    from rvsim.machine.result import StopReason
 
 
 def build_result(
@@ -37,14 +34,17 @@ def build_result(
     hart, program, coprocessor = machine.hart, machine.program, machine.coprocessor
     fetch_and_access = hart.traffic()
     rows = hart.profile()
-    classes: dict[str, int] = defaultdict(int)
+    classes: dict[str, int] = {}
     for _, number, _, executions, _ in rows:
         if executions:
-            classes[machine.classes[number]] += executions
+            class_ = machine.classes[number]
+            classes[class_] = classes.get(class_, 0) + executions
     cycles = hart.cycles
     report = None
     if coprocessor is not None:
-        report = msgspec.convert(_known_fields(coprocessor.report(cycles), AcceleratorReport), AcceleratorReport)
+        import msgspec
+
+        report = msgspec.convert(coprocessor.report(cycles), AcceleratorReport)
     traffic, symbols = _traffic(machine, *fetch_and_access)
     return RunResult(
         program=program.path,
@@ -104,14 +104,15 @@ def _traffic(machine: Machine, fetch: list, accesses: list) -> tuple[dict[str, T
 def _functions(machine: Machine, rows: list) -> list[FunctionProfile]:
     functions = machine.program.functions
     starts = [f.address for f in functions]
-    totals: dict[int, list[int]] = defaultdict(lambda: [0, 0])
+    totals: dict[int, list[int]] = {}
     stalls = [(pc, 0, cycles) for pc, cycles in machine.stalls.items() if cycles]
     for pc, executions, cycles in [(pc, n, cycles) for pc, _, _, n, cycles in rows] + stalls:
         n = bisect_right(starts, pc) - 1
         if n >= 0 and pc >= functions[n].end:
             n = -1
-        totals[n][0] += executions
-        totals[n][1] += cycles
+        total = totals.setdefault(n, [0, 0])
+        total[0] += executions
+        total[1] += cycles
     profiles = [
         FunctionProfile(
             name=functions[n].name, address=functions[n].address, size=functions[n].size, instructions=i, cycles=c
@@ -121,8 +122,3 @@ def _functions(machine: Machine, rows: list) -> list[FunctionProfile]:
         for n, (i, c) in totals.items()
     ]
     return sorted(profiles, key=lambda p: -p.cycles)
-
-
-def _known_fields(report: dict[str, Any], type_: type) -> dict[str, Any]:
-    names_ = {f.name for f in msgspec.structs.fields(type_)}
-    return {key: value for key, value in report.items() if key in names_}

@@ -6,11 +6,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Literal
 
-import msgspec
+from rvsim.records import Record
 
-StopReason = Literal["exit", "limit", "interrupted", "illegal-instruction", "access-fault", "breakpoint", "trap"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal, TypeAlias
+
+StopReason: TypeAlias = (
+    "Literal['exit', 'limit', 'interrupted', 'illegal-instruction', 'access-fault', 'breakpoint', 'trap']"
+)
 
 EXIT_STATUS = {
     "limit": 124,
@@ -26,7 +31,7 @@ TOTAL = "total"
 """Key of the computed sum in `RunResult.traffic`; no region may have this name."""
 
 
-class Count(msgspec.Struct, frozen=True, kw_only=True):
+class Count(Record):
     """Accesses of one kind.
 
     Attributes
@@ -44,7 +49,7 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
         return Count(count=self.count + other.count, bytes=self.bytes + other.bytes)
 
 
-class Traffic(msgspec.Struct, frozen=True, kw_only=True):
+class Traffic(Record):
     """Accesses to one memory region, by the hart and by the coprocessor.
 
     Attributes
@@ -70,7 +75,7 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
         return self.fetch.bytes + self.load.bytes + self.store.bytes
 
 
-class SymbolTraffic(msgspec.Struct, frozen=True, kw_only=True):
+class SymbolTraffic(Record):
     """Data accesses to one object of the program, or to a range of memory that no object covers.
 
     Attributes
@@ -97,7 +102,7 @@ class SymbolTraffic(msgspec.Struct, frozen=True, kw_only=True):
     store: Count = Count()
 
 
-class FunctionProfile(msgspec.Struct, frozen=True, kw_only=True):
+class FunctionProfile(Record):
     """What one function took, without the functions it called.
 
     Attributes
@@ -121,7 +126,7 @@ class FunctionProfile(msgspec.Struct, frozen=True, kw_only=True):
     cycles: int
 
 
-class PortTraffic(msgspec.Struct, frozen=True, kw_only=True):
+class PortTraffic(Record):
     """What the coprocessor moved through its own memory port; the regions' traffic includes it.
 
     Attributes
@@ -136,7 +141,7 @@ class PortTraffic(msgspec.Struct, frozen=True, kw_only=True):
     store: Count = Count()
 
 
-class AcceleratorReport(msgspec.Struct, frozen=True, kw_only=True):
+class AcceleratorReport(Record):
     """What the coprocessor did; `msgspec.convert(coprocessor.report(cycles), AcceleratorReport)` makes one.
 
     Attributes
@@ -178,7 +183,7 @@ class AcceleratorReport(msgspec.Struct, frozen=True, kw_only=True):
     parameters: dict[str, Any] = {}
 
 
-class RunResult(msgspec.Struct, frozen=True, kw_only=True):
+class RunResult(Record):
     """One run of one program on one configuration.
 
     Attributes
@@ -250,8 +255,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
         regions = {name: each for name, each in self.traffic.items() if name != TOTAL}
         total = sum(regions.values(), Traffic())
         functions = sorted(self.functions, key=lambda each: (-each.cycles, each.address))
-        msgspec.structs.force_setattr(self, "traffic", {**regions, TOTAL: total})
-        msgspec.structs.force_setattr(self, "functions", functions)
+        self.__dict__.update(traffic={**regions, TOTAL: total}, functions=functions)
 
     @property
     def cpi(self) -> float:
@@ -272,11 +276,15 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_dict(self) -> dict[str, Any]:
         """The document as plain dicts, lists, numbers and strings."""
+        import msgspec
+
         document: dict[str, Any] = msgspec.to_builtins(self)
         return {"schema": document.pop("schema"), **document}
 
     def to_json(self) -> str:
         """The document as indented JSON text that ends in a newline."""
+        import msgspec
+
         return msgspec.json.format(msgspec.json.encode(self.to_dict()), indent=2).decode() + "\n"
 
     def __repr__(self) -> str:
@@ -300,12 +308,16 @@ def decode(text: str | bytes) -> RunResult:
     msgspec.ValidationError
         It is not an `rvsim.run/1` document.
     """
+    import msgspec
+
     return msgspec.json.decode(text, type=RunResult)
 
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of the document; the attributes' docstrings become its descriptions."""
-    import inspect  # 4 ms that only the schema is worth
+    import inspect
+
+    import msgspec
 
     records = [Count, Traffic, SymbolTraffic, FunctionProfile, PortTraffic, AcceleratorReport, RunResult]
     _, definitions = msgspec.json.schema_components(records, ref_template="#/$defs/{name}")

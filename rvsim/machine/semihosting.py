@@ -7,11 +7,9 @@ operations, with fields of 32 bits). Time begins at 0 with the run and goes by c
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
-from typing import Any
 
-from rvsim.machine.console import STDERR, STDOUT, Console
-from rvsim.machine.hostcall import A0, A1, NANOSECONDS, WORD, Clock, Exit, GuestMemory, Port, got
+from rvsim.machine.console import STDERR, STDOUT
+from rvsim.machine.hostcall import A0, A1, NANOSECONDS, WORD, Clock, Exit, GuestMemory, got
 from rvsim.machine.hostfs import (
     MAX_OPEN,
     MAX_TRANSFER,
@@ -21,8 +19,16 @@ from rvsim.machine.hostfs import (
     O_TRUNC,
     O_WRONLY,
     HostError,
-    HostFiles,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from rvsim.machine.console import Console
+    from rvsim.machine.hostcall import Port
+    from rvsim.machine.hostfs import HostFiles
 
 # All three are 32-bit instructions, in this order.
 SEQUENCE = struct.pack("<III", 0x01F0_1013, 0x0010_0073, 0x4070_5013)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
-from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rvsim.records import Record
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from rvsim.machine.machine import Machine
 
 
-class Checkpoint(NamedTuple):
+class Checkpoint(Record):
     """A state in memory; `instructions` and `cycles` say where it stands."""
 
     instructions: int
@@ -53,7 +56,7 @@ def state_of(machine: Machine) -> dict[str, Any]:
     """All state but memory."""
     return {
         "parts": {name: part.state() for name, part in _parts(machine).items()},
-        "registers": machine.context.registers(),
+        "registers": machine.context.registers() if machine.context else {},
         "progress": machine.progress(),
     }
 
@@ -68,7 +71,8 @@ def restore_state(machine: Machine, state: dict[str, Any]) -> None:
         if name == "files" and lost:
             hint = "" if machine.files.folder else " (give --host-dir)"
             machine.warnings += [line + hint for line in lost if line + hint not in machine.warnings]
-    machine.context.set_registers(state["registers"])
+    if machine.context:
+        machine.context.set_registers(state["registers"])
     machine.continue_from(state["progress"])
 
 
@@ -85,6 +89,8 @@ def sources(options: dict[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def _texts(path: str) -> dict[str, str]:
+    import re
+
     folder, names, texts = os.path.dirname(path), [os.path.basename(path)], dict[str, str]()
     for name in names:
         file = os.path.join(folder, name)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from rvsim.records import Record
 
 
-class Stop(NamedTuple):
+class Stop(Record):
     """Why `Machine.resume` came back.
 
     Attributes

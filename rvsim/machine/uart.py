@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from rvsim.machine.console import STDOUT
+from rvsim.machine.device import EXTERNAL, Device, DeviceFault
 
-from rvsim.machine.console import STDOUT, Console
-from rvsim.machine.device import EXTERNAL, Bus, Device, DeviceFault
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rvsim.machine.console import Console
+    from rvsim.machine.device import Bus
 
 DATA, IER, IIR, LCR, MCR, LSR, MSR, SCR = range(8)
 FCR = IIR

@@ -6,15 +6,17 @@ Plain aligned text everywhere but on a terminal, where rich (35 ms to import) dr
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TextIO
 
-import msgspec
+from rvsim.records import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TextIO, TypeAlias
+
     from rvsim.machine.result import RunResult
 
-Cell = str | int | None
+Cell: TypeAlias = "str | int | None"
 TOP = 10
 """Rows of a list of functions or symbols."""
 
@@ -22,7 +24,7 @@ DEFAULT_WIDTH = 80
 MIN_NAME = 6
 
 
-class Table(msgspec.Struct, frozen=True):
+class Table(Record):
     """Rows under a title.
 
     Attributes

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Literal
-
-import msgspec
+import os
 
 from rvsim.errors import UsageError
+from rvsim.records import Record
+from rvsim.timing.plain import read_plain, read_value
 
-CORES = Path(__file__).with_name("cores")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+CORES = os.path.join(os.path.dirname(__file__), "cores")
 ALIASES = {"ibex": "ibex-small"}
+MISALIGNED = ("split", "trap")
 MAX_CYCLES = 10_000
 
 
-class CoreTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CoreTiming(Record):
     """Cycles of one core with ideal memory.
 
     Attributes
@@ -44,7 +47,7 @@ class CoreTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     name: str
     clock_mhz: float
-    misaligned: Literal["split", "trap"]
+    misaligned: str
     taken_branch_cycles: int
     straddle_cycles: int
     misaligned_cycles: int
@@ -56,11 +59,13 @@ class CoreTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def __post_init__(self) -> None:
         if not 0 < self.clock_mhz <= 100_000:
             raise ValueError(f"clock_mhz: expected a clock above 0 and at most 100000 MHz, found {self.clock_mhz}")
-        _known("cycles", self.cycles, CLASSES)
+        if self.misaligned not in MISALIGNED:
+            raise ValueError(f"misaligned: expected {' or '.join(MISALIGNED)}, found {self.misaligned!r}")
+        _known("cycles: ", self.cycles, CLASSES)
         missing = [name for name in CLASSES if name not in self.cycles]
         if missing:
             raise ValueError(f"cycles: expected a number for each class, found none for {', '.join(missing)}")
-        _known("divide_by_divisor", self.divide_by_divisor, ("zero",))
+        _known("divide_by_divisor: ", self.divide_by_divisor, ("zero",))
         numbers = {f"cycles.{k}": v for k, v in self.cycles.items()} | {
             f"csr_write_cycles.{k}": v for k, v in self.csr_write_cycles.items()
         }
@@ -99,19 +104,22 @@ CLASSES = (
 )
 
 
-def _known(table: str, keys: Mapping[str, int], names: tuple[str, ...]) -> None:
+def _known(where: str, keys: Iterable[str], known: Iterable[str]) -> None:
     for key in keys:
-        if key not in names:
-            near = difflib.get_close_matches(key, names, 1)
-            raise ValueError(
-                f"{table}: unknown key {key!r}"
-                + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(names)}")
-            )
+        if key not in known:
+            raise ValueError(f"{where}unknown key {key!r}; {_nearest(key, known, 'known: ')}")
+
+
+def _nearest(name: str, known: Iterable[str], otherwise: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"did you mean {near[0]!r}?" if near else f"{otherwise}{', '.join(known)}"
 
 
 def core_names() -> list[str]:
     """Names of the bundled cores."""
-    return sorted(path.stem for path in CORES.glob("*.toml"))
+    return sorted(file.removesuffix(".toml") for file in os.listdir(CORES) if file.endswith(".toml"))
 
 
 def load_core_timing(name_or_path: str, settings: Mapping[str, str] | None = None) -> CoreTiming:
@@ -129,16 +137,19 @@ def load_core_timing(name_or_path: str, settings: Mapping[str, str] | None = Non
     UsageError
         For an unknown core, an unreadable file, an unknown key or a value out of range.
     """
-    name = ALIASES.get(name_or_path, name_or_path)
-    path = Path(name_or_path) if name_or_path.endswith(".toml") else CORES / f"{name}.toml"
-    if not name_or_path.endswith(".toml") and name not in core_names():
-        near = difflib.get_close_matches(name, core_names(), 1)
-        raise UsageError(
-            f"--core: expected one of {', '.join(core_names())} or a FILE.toml, found {name_or_path!r}"
-            + (f"; did you mean {near[0]!r}?" if near else "")
-        )
+    path = name_or_path
+    if not name_or_path.endswith(".toml"):
+        name, known = ALIASES.get(name_or_path, name_or_path), core_names()
+        if name not in known:
+            hint = _nearest(name, known, "")
+            raise UsageError(
+                f"--core: expected one of {', '.join(known)} or a FILE.toml, found {name_or_path!r}"
+                + (f"; {hint}" if hint.startswith("did") else "")
+            )
+        path = os.path.join(CORES, f"{name}.toml")
     try:
-        table = msgspec.toml.decode(path.read_bytes())
+        with open(path, "rb") as file:
+            table = _read_toml(file.read())
         for key, value in (settings or {}).items():
             target = table
             *parents, last = key.split(".")
@@ -146,22 +157,38 @@ def load_core_timing(name_or_path: str, settings: Mapping[str, str] | None = Non
                 target = target.setdefault(parent, {})
                 if not isinstance(target, dict):
                     raise ValueError(f"{key}: {parent} is not a table")
-            try:
-                target[last] = msgspec.json.decode(value)
-            except msgspec.DecodeError:
-                target[last] = value
-        return msgspec.convert(table, CoreTiming)
+            target[last] = _read_setting(value)
+        timing = CoreTiming.from_plain(table)
+        if timing is None:
+            import msgspec
+
+            _known("", table, CoreTiming.record_fields)
+            timing = msgspec.convert(table, CoreTiming)
+        return timing
     except OSError as error:
         raise UsageError(f"{path}: cannot read the core: {error.strerror or error}") from None
-    except (msgspec.ValidationError, msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: {_explain(str(error))}") from None
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+        raise UsageError(f"{path}: {error}") from None
 
 
-def _explain(message: str) -> str:
-    """Add the nearest known key to msgspec's refusal of an unknown one."""
-    if "unknown field" in message:
-        wrong = message.split("`")[1]
-        known = [f.name for f in msgspec.structs.fields(CoreTiming)]
-        near = difflib.get_close_matches(wrong, known, 1)
-        return f"unknown key {wrong!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}")
-    return message
+def _read_toml(data: bytes) -> dict[str, Any]:
+    text = data.decode()
+    table = read_plain(text)
+    if table is None:
+        import msgspec
+
+        table = msgspec.toml.decode(data, type=dict)
+    return table
+
+
+def _read_setting(text: str) -> Any:
+    """A number or another value of JSON; a text that is none stands for itself."""
+    value = read_value(text)
+    if value is None:
+        import msgspec
+
+        try:
+            value = msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            value = text
+    return value

@@ -185,7 +185,7 @@ def test_a_bundled_program_by_name(
 ) -> None:
     bundled = tmp_path / "tiny.elf"
     bundled.write_bytes(Path(elf).read_bytes())
-    monkeypatch.setattr(kernels, "examples", lambda: [kernels.Example("tiny", bundled, "does little")])
+    monkeypatch.setattr(kernels, "files", lambda: {"tiny.elf": str(bundled)})
     monkeypatch.chdir("/")
     assert rvsim("run", "tiny")[0] == 0
     assert rvsim("run", "tiny.elf")[0] == 0

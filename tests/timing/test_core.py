@@ -10,7 +10,7 @@ from rvsim.errors import UsageError
 from rvsim.timing import core_names, load_core_timing
 from rvsim.timing.core import CLASSES, CORES
 
-TEXT = (CORES / "ibex-small.toml").read_text()
+TEXT = Path(CORES, "ibex-small.toml").read_text()
 
 
 def test_the_bundled_cores() -> None:
