@@ -15,6 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The install is editable: a changed .py needs no new install, a changed description or compiled source does.
+# Bytecode is compiled at once: a run that finds none would take longer to start than many a guest.
 COMPILED := pyproject.toml setup.py rvsim/_version.py \
   $(shell find rvsim accel \( -name '*.pyx' -o -name '*.pxd' -o -name '*.core_desc' -o -name '*.lark' \) 2>/dev/null) \
   $(shell find rvsim/isa -name '*.py' -not -path '*/_*/*' 2>/dev/null) \
@@ -49,10 +50,12 @@ clean:
 
 $(VENV)/.installed: $(COMPILED) | $(BIN)/python
 	$(PIP) install --quiet --editable .
+	@$(BIN)/python -m compileall -q rvsim accel kernels
 	@touch $@
 
 $(VENV)/.installed-test: $(COMPILED) | $(BIN)/python
 	$(PIP) install --quiet --editable '.[test]'
+	@$(BIN)/python -m compileall -q rvsim accel kernels
 	@touch $@ $(VENV)/.installed
 
 $(BIN)/python:

@@ -78,6 +78,8 @@ class Record:
         cls.__dataclass_fields__ = _DataclassFields()
 
     def __init__(self, *first: Any, **values: Any) -> None:
+        if len(first) > len(self.record_fields):
+            raise TypeError(f"{type(self).__name__} has {len(self.record_fields)} fields, not {len(first)}")
         if first:
             values = {**dict(zip(self.record_fields, first, strict=False)), **values}
         if values.keys() != self.record_fields.keys():

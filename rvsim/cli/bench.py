@@ -40,6 +40,7 @@ def main(args: argparse.Namespace) -> int:
         raise UsageError(f"--rounds: expected at least 1, found {args.rounds}")
     kept = _kept(args.check) if args.check else None
     guests = _guests(args.guests)
+    _compile_bytecode()
     peers = find_peers(args.peers)
     instructions = {guest.stem: _instructions(guest) for guest in guests}
     rows = measure(guests, peers, args.rounds, instructions, progress=_progress)
@@ -61,6 +62,16 @@ def main(args: argparse.Namespace) -> int:
     for line in fallen:
         print(f"rvsim bench: {line}", file=sys.stderr)
     return 1 if fallen else 0
+
+
+def _compile_bytecode() -> None:
+    """Bytecode is part of an installation; PYTHONDONTWRITEBYTECODE may have kept a checkout from having it."""
+    import compileall
+
+    import rvsim
+
+    for folder in rvsim.__path__:
+        compileall.compile_dir(folder, quiet=2)
 
 
 def _kept(path: str) -> dict[str, Any]:

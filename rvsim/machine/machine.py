@@ -23,7 +23,7 @@ from rvsim.machine.semihosting import Semihosting
 from rvsim.machine.stop import Stop
 from rvsim.timing import load_core_timing
 
-# What a run may do without is imported where it is used: start-up counts (docs/engine.md).
+# What a run may do without is imported where it is used: start-up counts (docs/engine.md, "Start-up").
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

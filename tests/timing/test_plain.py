@@ -1,0 +1,34 @@
+"""Tables read without tomllib: what is read reads the same with it, and all bundled cores are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rvsim.timing.core import CORES
+from rvsim.timing.plain import read_plain
+
+FILES = sorted(Path(CORES).glob("*.toml"))
+PIECES = st.sampled_from(
+    [
+        "a", "b-1", "1", "0", "00", "1.5", "1.", ".5", "1_0", "-1", "+1", "1e3", "0x1", "nan", "true", '"x"', '"x',
+        '"\\n"', '"""', "''", "=", " ", "\t", "\n", "\r\n", "\r", "#", "# c", "[", "]", "[t]", "[t.u]", "[[t]]", ".",
+        ",", "{}", "[]", "1979-05-27", "\0", "\x7f", "é", "٣", "²", "\u2028", "a = 1\n", "b = 2 # two\n", 'c = "#"\n',
+    ]
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_bundled_cores_are_plain(path: Path) -> None:
+    assert read_plain(path.read_text()) == msgspec.toml.decode(path.read_bytes())
+
+
+@given(st.lists(PIECES, max_size=12).map("".join) | st.text(max_size=30))
+def test_what_is_read_reads_the_same_with_tomllib(text: str) -> None:
+    document = read_plain(text)
+    if document is not None:
+        assert document == msgspec.toml.decode(text)
