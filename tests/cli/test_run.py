@@ -185,6 +185,7 @@ def test_a_bundled_program_by_name(
 ) -> None:
     bundled = tmp_path / "tiny.elf"
     bundled.write_bytes(Path(elf).read_bytes())
+    (tmp_path / "tiny.c").write_text("/* does little */\n")
     monkeypatch.setattr(kernels, "files", lambda: {"tiny.elf": str(bundled)})
     monkeypatch.chdir("/")
     assert rvsim("run", "tiny")[0] == 0
