@@ -826,7 +826,7 @@ cdef class Hart:
         cdef uint32_t g, at
         cdef int n
         cdef bint fresh = False
-        if r == NULL:
+        if r == NULL or r.code == NULL:  # devices hold no code: what fetches from them traps
             return
         for g in range((low - r.base) // GRANULE, min(end - 1 - r.base, r.last - r.base) // GRANULE + 1):
             if not r.code[g]:

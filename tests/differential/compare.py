@@ -1,4 +1,4 @@
-"""Run programs on the interpreter, the evaluator and qemu-riscv32, compare all they tell, and shrink what differs."""
+"""Run programs in every tier, the evaluator and qemu-riscv32, compare all they tell, and shrink what differs."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from rvsim.machine.result import RunResult
 from tests.differential.evaluator_hart import EvaluatorHart
 from tests.differential.generate import Generator
 from tests.differential.program import ISA, SAVED, Code, link, parse
+from tests.tiers import INTERPRETER, Tier, compiled_tiers, observed
+from tests.tiers import difference as first_difference
 
 BATCH = 8
 QEMU_BATCH = 32
@@ -97,18 +99,20 @@ def run_evaluator(
     return hart, hart.run(limit)
 
 
-def run_interpreter(
+def run_machine(
     image: bytes,
     limit: int,
     settings: dict[str, str] | None = None,
     slices: random.Random | None = None,
     isa: str = DEFAULT,
+    tier: Tier = INTERPRETER,
 ) -> tuple[Machine, RunResult, bytes]:
     """At most `limit` instructions; with `slices` in runs of random lengths, which may change nothing."""
     output = bytearray()
-    machine = Machine(
-        parse_elf(image), settings=settings, stdout=output.extend, **({} if isa == DEFAULT else {"isa": isa})
-    )
+    with tier.chosen():
+        machine = Machine(
+            parse_elf(image), settings=settings, stdout=output.extend, **({} if isa == DEFAULT else {"isa": isa})
+        )
     stop = machine.resume(slices.randint(1, 300) if slices else limit)
     while slices and stop.reason == "limit" and machine.instructions < limit:
         stop = machine.resume(min(slices.choice((1, 2, 3, 50, 1000)), limit - machine.instructions))
@@ -150,11 +154,11 @@ def compare(
     settings : dict, optional
         Of the core, for interpreter and evaluator.
     slices : Random, optional
-        Stop and go on with the interpreter at random instructions.
+        Stop and go on at random instructions, at others in each tier.
     """
     image = link(programs, kind.modify)
     limit = LIMIT * sum(p.rounds for p in programs)
-    machine, result, output = run_interpreter(image, limit, settings, slices, kind.isa)
+    machine, result, output = run_machine(image, limit, settings, slices, kind.isa)
     peers = [("interpreter", output)]
     hart = None
     if not kind.qemu_only:
@@ -181,7 +185,14 @@ def compare(
     for peer, other in peers[1:]:
         if difference := compare_output(programs, "interpreter", output, peer, other):
             return found._replace(difference=difference)
-    return found._replace(difference=compare_counts(hart, machine, result)) if hart else found
+    if hart is not None and (difference := compare_counts(hart, machine, result)):
+        return found._replace(difference=difference)
+    everything = {"output": output, **observed(machine, slices is not None)}
+    for tier in compiled_tiers():
+        other, _, told = run_machine(image, limit, settings, slices, kind.isa, tier)
+        if difference := first_difference(everything, {"output": told, **observed(other, slices is not None)}):
+            return found._replace(difference=f"interpreter and {tier.name}: {difference}")
+    return found
 
 
 def executed(machine: Machine) -> Counter[str]:

@@ -20,6 +20,7 @@ from tests.differential import compare
 from tests.differential.compare import Kind
 from tests.differential.generate import EXCLUDED
 from tests.differential.program import BY_NAME
+from tests.tiers import INTERPRETER, compiled_tiers
 
 CHUNK = 64
 # Kinds of programs, in turn; the evaluator, which takes most of the time, follows a part of them.
@@ -77,7 +78,8 @@ def main(arguments: list[str]) -> int:
     if difference is not None:
         print(difference)
     rarest = min(set(BY_NAME) - EXCLUDED, key=lambda name: executed[name])
-    peers = "interpreter, qemu-riscv32 and (a part) evaluator" if qemu else "interpreter and evaluator"
+    tiers = ", ".join(tier.name for tier in (INTERPRETER, *compiled_tiers()))
+    peers = f"{tiers}, qemu-riscv32 and (a part) evaluator" if qemu else f"{tiers} and evaluator"
     print(
         f"fuzz: seed {seed}: {done:,} programs, {instructions:,} instructions compared between {peers} in "
         f"{time.monotonic() - started:.0f} s; the rarest is {BY_NAME[rarest].mnemonic} ({executed[rarest]:,}); "

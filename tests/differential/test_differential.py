@@ -1,4 +1,4 @@
-"""The generated interpreter, the evaluator and qemu-riscv32 agree on random programs over every instruction.
+"""Interpreter, compiled code, evaluator and qemu-riscv32 agree on random programs over every instruction.
 
 RVSIM_FUZZ_PROGRAMS sets how many programs of each kind the evaluator runs, RVSIM_FUZZ_SEED which; `make fuzz` runs them
 for long.
@@ -110,7 +110,7 @@ def test_a_listing_gives_the_program_again(kind: Kind) -> None:
     (program,) = compare.batch("listing", 3, 1, kind)
     assert parse(program.listing()).listing() == program.listing()
     first, again = (
-        compare.run_interpreter(link([p], kind.modify), compare.LIMIT, isa=kind.isa)
+        compare.run_machine(link([p], kind.modify), compare.LIMIT, isa=kind.isa)
         for p in (program, parse(program.listing()))
     )
     assert first[2] == again[2]
@@ -119,7 +119,7 @@ def test_a_listing_gives_the_program_again(kind: Kind) -> None:
 def test_default_amount_executes_every_instruction() -> None:
     missing = choice(FULL_ISA).names - EXCLUDED
     for first in range(0, 320, compare.BATCH):
-        machine, result, _ = compare.run_interpreter(
+        machine, result, _ = compare.run_machine(
             link(compare.batch(SEED, first, compare.BATCH, Kind(isa=FULL_ISA))),
             compare.LIMIT * compare.BATCH,
             isa=FULL_ISA,
