@@ -17,8 +17,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-FORMAT = 1  # of the function that the hart calls
+FORMAT = 2  # of the function that the hart calls
 LEAST = 4  # iterations: fewer are not worth the call
+USUAL = (8, 16, 32, 64)  # iterations for which there is code of its own, without a remainder,
+SHORT = 16  # if the loop has at most so many steps
 _BITS32 = 0xFFFFFFFF
 _EXHAUSTED = 0x8000000080000000
 _SIZES = {"load8u": 1, "load8s": 1, "load16u": 2, "load16s": 2, "load32": 4, "store8": 1, "store16": 2, "store32": 4}
@@ -207,6 +209,32 @@ def _name(operand: str) -> str:
     return operand if operand[0] in "xt" else f"{int(operand) & _BITS32:#x}u"
 
 
+def _body(loop: _Loop, accesses: dict[int, Access], moving: dict[str, int]) -> list[str]:
+    """One iteration, of number k."""
+    out = [
+        "uint32_t t0, t1; (void)t0, (void)t1;",
+        *(
+            f"uint32_t {name} = {name}_0" + (f" + (uint32_t)k * {step:#x}u;" if step else ";") + f" (void){name};"
+            for name, step in moving.items()
+        ),
+    ]
+    for n, (_, code, to, args) in enumerate(loop.steps[:-1]):
+        if n in accesses:
+            access = accesses[n]
+            where = f"p{n} + k * {access.step}" if access.step else f"p{n}"
+            kind = _SIGNED.get(code, f"uint{8 * access.size}_t")
+            if code.startswith("store"):
+                out.append(f"{{ {kind} v = ({kind}){_name(args[2])}; memcpy({where}, &v, {access.size}); }}")
+            else:
+                wide = "(uint32_t)(int32_t)v" if kind[0] == "i" else "v"
+                out.append(f"{{ {kind} v; memcpy(&v, {where}, {access.size}); {to} = {wide}; }}")
+        elif code in _PURE:
+            out.append(f"{to} = {_PURE[code].format(*map(_name, args))};")
+        else:
+            raise NotCounted
+    return out
+
+
 def source(text: str) -> str:
     """C of the function that the hart calls for a loop.
 
@@ -218,9 +246,8 @@ def source(text: str) -> str:
     Returns
     -------
     str
-        Defines ``int rvsim_loop(char *hart, char *block)``. It is called when the block has been charged and counted
-        once, before its first instruction: 0, nothing was done; 1, the loop has ended; 2, it goes on with the next
-        iteration.
+        Defines ``int rvsim_loop(char *hart, char *block)``. It is called instead of entering the block, which it
+        charges and counts itself: 0, nothing was done; 1, the loop has ended; 2, it goes on with the next iteration.
 
     Raises
     ------
@@ -265,12 +292,12 @@ def source(text: str) -> str:
     out += [
         f"if (m > {most}u) m = {most}u;",
         f"if (m < {LEAST}) return 0;",
-        f"uint64_t fuel = U64(hart + {at['fuel']}), left = fuel - (m - 1) * {charge:#x}ull;",
+        f"uint64_t fuel = U64(hart + {at['fuel']}), left = fuel - m * {charge:#x}ull;",
         f"if (__builtin_expect((left & {_EXHAUSTED:#x}ull) != 0, 0)) {{",
         f"    uint64_t i = (fuel >> 32) / {instructions}u, c = (uint32_t)fuel / {cycles}u;",
-        "    m = 1 + (i < c ? i : c);",
+        "    m = i < c ? i : c;",
         f"    if (m < {LEAST}) return 0;",
-        f"    left = fuel - (m - 1) * {charge:#x}ull;",
+        f"    left = fuel - m * {charge:#x}ull;",
         "}",
     ]
     out += [
@@ -278,36 +305,17 @@ def source(text: str) -> str:
     ]
     carried = [name for name in loop.written if name not in moving]
     out += [f"uint32_t {name} = {name}_0;" for name in carried]
-    out += [
-        "for (int64_t k = 0; k < (int64_t)m; k++) {",
-        "uint32_t t0, t1; (void)t0, (void)t1;",
-        *(
-            f"uint32_t {name} = {name}_0" + (f" + (uint32_t)k * {step:#x}u;" if step else ";") + f" (void){name};"
-            for name, step in moving.items()
-        ),
-    ]
-    for n, (_, code, to, args) in enumerate(loop.steps[:-1]):
-        if n in accesses:
-            access = accesses[n]
-            where = f"p{n} + k * {access.step}" if access.step else f"p{n}"
-            kind = _SIGNED.get(code, f"uint{8 * access.size}_t")
-            if code.startswith("store"):
-                out.append(f"{{ {kind} v = ({kind}){_name(args[2])}; memcpy({where}, &v, {access.size}); }}")
-            else:
-                wide = "(uint32_t)(int32_t)v" if kind[0] == "i" else "v"
-                out.append(f"{{ {kind} v; memcpy(&v, {where}, {access.size}); {to} = {wide}; }}")
-        elif code in _PURE:
-            out.append(f"{to} = {_PURE[code].format(*map(_name, args))};")
-        else:
-            raise NotCounted
-    out.append("}")
+    body = _body(loop, accesses, moving)
+    for trips in USUAL if len(loop.steps) <= SHORT else ():
+        out += [f"if (m == {trips}) for (int64_t k = 0; k < {trips}; k++) {{", *body, "} else"]
+    out += ["for (int64_t k = 0; k < (int64_t)m; k++) {", *body, "}"]
     out += [f"x[{name[1:]}] = {name};" for name in carried]
     out += [f"x[{name[1:]}] = {name}_0 + (uint32_t)m * {step:#x}u;" for name, step in moving.items() if step]
     if loop.counted:
         out.append(f"U64(block + {at['looped']}) += m;")
     out += [
         f"U64(hart + {at['fuel']}) = left;",
-        f"U64(block + {at['count']}) += m - 1;",
+        f"U64(block + {at['count']}) += m;",
         f"U64(block + {at['taken']}) += m - (m == n);",
         "return m == n ? 1 : 2;",
         "}",

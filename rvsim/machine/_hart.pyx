@@ -32,7 +32,7 @@ cdef extern from "hart.h":
         uint32_t word
         uint16_t instruction, offset, cost, handler, frozen, roams
         int32_t interval
-        uint64_t base
+        uint64_t base, misaligned
     struct block:
         uint32_t pc, end, count_n, cycles
         uint64_t charge
@@ -263,6 +263,7 @@ cdef class Hart:
     cdef block *standing         # then: its block; NULL else
     cdef uint32_t stands_at      # then: its number in it
     cdef block *trapped
+    cdef set joins               # addresses before which blocks end
     cdef dict folded             # pc -> [count, cycles, instruction, size] of blocks that are gone
     cdef long long folded_cycles, folded_taken, folded_misaligned
     cdef bint split_misaligned
@@ -294,6 +295,7 @@ cdef class Hart:
         self.period = PERIOD
         self.custom = []
         self.folded = {}
+        self.joins = set()
         self.nowhere.pc = 1
         for i in range(JUMP_CACHE):
             self.h.jump[i] = &self.nowhere
@@ -398,7 +400,7 @@ cdef class Hart:
         """Attach compiled functions to the loops that have become hot."""
         cdef int i
         cdef block *b
-        cdef bint ended
+        cdef bint ended, some = False
         if not self.loop_look or self.stepping or self.rule_count:
             return 0
         ended = self.loops is not None and self.loops.children and self.loops.poll()
@@ -407,10 +409,15 @@ cdef class Hart:
             if b.target == b and b.loop == NULL and b.listed == 1 and not b.dead:
                 if ended and b.loop_ask == LOOP_PENDING or b.taken >= max(b.loop_ask, 1 if self.loop_wait else <uint64_t>LOOK_UP):
                     if self.loop_wait or b.taken >= TRIPS * (b.count - b.taken):
-                        self.find_loop(b)
+                        some |= self.find_loop(b)
+        if some:
+            self.bury()
         return 0
 
     cdef int find_loop(self, block *b) except -1:
+        """Attach a loop's function, or have it made; whether blocks have died that ran into the loop: its first iteration is no part of theirs."""
+        cdef int i
+        cdef bint some = False
         cdef char text[1 << 15]
         cdef bint make = self.loop_wait or b.taken >= MAKE
         b.loop_ask = LOOP_NEVER
@@ -431,7 +438,11 @@ cdef class Hart:
                 b.unwanted = b.compiled != NULL
                 if b.compiled == NULL:
                     b.entry = &b.counted
-        return 0
+                self.joins.add(b.pc)
+                for i in range(self.block_count):
+                    if self.blocks[i].pc < b.pc < self.blocks[i].end and self.blocks[i].listed == 1:
+                        self.blocks[i].dead = some = True
+        return some
 
     cdef int drop_compiled(self) except -1:
         """Let no jump lead to compiled code that is to go."""
@@ -683,7 +694,7 @@ cdef class Hart:
         memset(details, 0, sizeof(details))
         while n < limit and not ends:
             which[n] = -1
-            if n and not single and self.is_breakpoint(at):
+            if n and not single and (self.is_breakpoint(at) or self.joins and at in self.joins):
                 break
             r = self.region(at)
             room = r.last - at + 1 if r != NULL and r.permissions & EXECUTE else 0
@@ -915,7 +926,7 @@ cdef class Hart:
             for j in range(b.count_n):
                 self.settle(b, j)
                 n = executed(b, j)
-                extra = self.edge_cycles(b, j)
+                extra = self.extra_cycles(b, j)
                 if (n and b.meta[j].instruction != NO_INSTRUCTION) or extra:
                     size = (b.meta[j + 1].offset if j + 1 < b.count_n else b.end - b.pc) - b.meta[j].offset
                     # Under other words of the same address: a program that rewrites itself stays bounded by its memory.
@@ -1009,6 +1020,7 @@ cdef class Hart:
         # Within an aligned word a halfword is still one access (Ibex: lh at byte 1).
         if address & unit and (size == 4 or address & 3 == 3):
             b.misaligned += 1
+            m.misaligned += 1
         if store:
             w.store_count += 1
             w.store_bytes += size
@@ -1579,14 +1591,16 @@ cdef class Hart:
         """Instructions retired so far."""
         return self.granted - self.allowed() - self.unretired
 
+    cdef int64_t extra_cycles(self, block *b, uint32_t i) except? -1:
+        """Cycles beyond an instruction's own cost: of its split accesses, and of ways into and out of the block."""
+        return b.meta[i].misaligned * self.misaligned_cost + self.edge_cycles(b, i)
+
     cdef int64_t edge_cycles(self, block *b, uint32_t i) except? -1:
-        """Cycles beyond an instruction's own cost: of the way into a block and its split accesses at the first one, of the way out at the last."""
+        """Cycles of the way into a block at the first instruction, of the way out at the last."""
         cdef int64_t total = 0
         cdef int last = b.meta[b.count_n - 1].instruction
-        if i == 0:
-            total += b.misaligned * self.misaligned_cost
-            if b.straddles:
-                total += b.entered * self.straddle_cost
+        if i == 0 and b.straddles:
+            total += b.entered * self.straddle_cost
         if i == b.count_n - 1:
             if last < self.kind_count and self.kinds[last].is_branch:
                 total += b.taken * self.taken_cost
@@ -1614,7 +1628,7 @@ cdef class Hart:
                 if b.exits[i]:
                     for j in range(i, b.count_n):
                         total -= b.exits[i] * b.meta[j].cost
-        total += self.edge_cycles(b, 0)
+        total += b.misaligned * self.misaligned_cost + self.edge_cycles(b, 0)
         if b.count_n > 1:
             total += self.edge_cycles(b, b.count_n - 1)
         if b.divides:
@@ -1694,7 +1708,7 @@ cdef class Hart:
             b = self.blocks[i]
             for j in range(b.count_n):
                 n = executed(b, j)
-                extra = self.edge_cycles(b, j)
+                extra = self.extra_cycles(b, j)
                 if (b.meta[j].instruction == NO_INSTRUCTION or not n) and not extra:
                     continue
                 size = (b.meta[j + 1].offset if j + 1 < b.count_n else b.end - b.pc) - b.meta[j].offset

@@ -32,6 +32,7 @@ struct meta { /* the cold half of an instruction */
     uint16_t roams : 1;   /* compiled code reads the window from here, because it moves often */
     int32_t interval;     /* address interval that the window counts for, -1 without one */
     uint64_t base;        /* executions already attributed to intervals */
+    uint64_t misaligned;  /* split accesses */
 };
 
 struct hart;
@@ -46,7 +47,7 @@ struct block {
     uint64_t count;        /* times entered */
     uint64_t taken;        /* times left by a taken branch or jump */
     uint64_t entered;      /* times entered by an indirect jump */
-    uint64_t misaligned;   /* split accesses */
+    uint64_t misaligned;   /* split accesses of all its instructions */
     uint64_t straddled, straddled_from; /* taken ways to a straddling target while it was the other kind; from which on it is this kind */
     struct block *next;    /* successor in line, once known */
     struct block *target;  /* successor when taken, once known and static */
@@ -286,7 +287,8 @@ native:
 #endif
 loop:
     if (!in->k[0]) {
-        h->fuel = fuel;
+        b->count--; /* it charges and counts itself */
+        h->fuel = fuel + b->charge;
         switch (b->loop(h, b)) {
         case 1:
             fuel = h->fuel;
@@ -297,6 +299,7 @@ loop:
             in->k[0] = 1;
             ENTER(b);
         }
+        b->count++;
         in->k[1] = 2 * in->k[1] + 1;
         if (in->k[1] > MOST_SKIPPED) in->k[1] = MOST_SKIPPED;
         in->k[0] = in->k[1] + 1;
