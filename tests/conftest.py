@@ -7,8 +7,9 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -86,6 +87,18 @@ def models_dir() -> Path:
 def root() -> Path:
     """Root of the source tree."""
     return ROOT
+
+
+@pytest.fixture(scope="module", params=["interpreter", "compiled first"])
+def tier(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Modules with `pytest.mark.usefixtures("tier")` run once by the interpreter and once as compiled code."""
+    from tests import tiers  # it needs the built project; the rest of this file does not
+
+    chosen = next(t for t in (tiers.INTERPRETER, tiers.COMPILED_FIRST) if t.name == request.param)
+    if chosen.engine == "jit" and not tiers.can_compile():
+        pytest.skip("no compiled code on this processor or system")
+    with chosen.chosen():
+        yield chosen
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -15,6 +15,8 @@ import pytest
 
 from rvsim.cli.main import main
 
+pytestmark = pytest.mark.usefixtures("tier")
+
 FOLDERS = os.environ.get("RVSIM_ARCH_TEST")
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from rvsim.cli.main import main
 
+pytestmark = pytest.mark.usefixtures("tier")
+
 FOLDER = os.environ.get("RVSIM_RISCV_TESTS")
 GROUPS = ("rv32ui", "rv32um", "rv32uc", "rv32mi")
 PROGRAMS = (

@@ -14,6 +14,8 @@ import pytest
 from rvsim.cli.main import main
 from tests.machine.golden_programs import GOLDEN, PROGRAMS, Program, assemble, find_spike, spike_log
 
+pytestmark = pytest.mark.usefixtures("tier")
+
 LINE = re.compile(
     r"core   0: 3 0x(?P<pc>[0-9a-f]{8}) \(0x(?P<word>[0-9a-f]{8}|[0-9a-f]{4})\)"
     r"(?: x(?P<rd>[1-9]|[123][0-9]) {1,2}0x(?P<value>[0-9a-f]{8}))?"

@@ -46,6 +46,8 @@ from tests.machine.guest import (
     r_type,
 )
 
+pytestmark = pytest.mark.usefixtures("tier")
+
 # A dense layer of 64 inputs and 4 units, everything at DATA.
 LAYER = ConvLayer(
     operation=Operation.FULLY_CONNECTED, input=DATA + 0x100, weights=DATA + 0x200, bias=0, output=DATA + 0x300,

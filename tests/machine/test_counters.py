@@ -60,6 +60,8 @@ from tests.machine.guest import (
     sw,
 )
 
+pytestmark = pytest.mark.usefixtures("tier")
+
 ALL = 0xFFFF_FFFF
 MCYCLEH, MINSTRETH, MCOUNTINHIBIT, TIME, TIMEH = 0xB80, 0xB82, 0x320, 0xC01, 0xC81
 CLINT = 0x0200_0000

@@ -61,6 +61,8 @@ from tests.machine.guest import (
     sw,
 )
 
+pytestmark = pytest.mark.usefixtures("tier")
+
 ALL = 0xFFFF_FFFF
 PATTERNS = (ALL, 0, 0xAAAA_AAAA, 0x5555_5555)
 MIE_BIT, MPIE_BIT, MPP = 1 << 3, 1 << 7, 3 << 11

@@ -17,6 +17,8 @@ from rvsim.machine.elf import parse_elf
 from tests.machine.guest import A0, BASE, NOP, addi, code, jal, machine
 from tests.machine.programs import ISA, LIMIT, PROGRAMS, everything, guest
 
+pytestmark = pytest.mark.usefixtures("tier")
+
 # A loop whose head is reached by falling through, by a taken branch, a jump, an indirect jump, a return and mret.
 WAYS = """
 _start: la s0, handler

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from rvsim.machine.clint import NEVER, Clint
 from tests.machine.host_port import FakeBus
 
+pytestmark = pytest.mark.usefixtures("tier")
+
 MSIP, MTIMECMP, MTIME = 0, 0x4000, 0xBFF8
 SOFTWARE, TIMER = 1 << 3, 1 << 7
 

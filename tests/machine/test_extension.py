@@ -41,6 +41,8 @@ from tests.machine.guest import (
     r_type,
 )
 
+pytestmark = pytest.mark.usefixtures("tier")
+
 MAC = str(Path(__file__).with_name("mac.core_desc"))
 CUSTOM_1, CUSTOM_2 = 0x2B, 0x5B
 RESET = r_type(CUSTOM_1, 0, 0)

@@ -28,6 +28,8 @@ from tests.machine.guest import (
     machine,
 )
 
+pytestmark = pytest.mark.usefixtures("tier")
+
 CLOSE, READ, WRITE, FSTAT, EXIT, EXIT_GROUP, BRK = 57, 63, 64, 80, 93, 94, 214
 EBADF, EFAULT, ENOSYS = -9, -14, -38
 ROM = 0x2000_0000

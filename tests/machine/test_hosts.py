@@ -38,6 +38,8 @@ from tests.machine.guest import (
     sw,
 )  # fmt: skip
 
+pytestmark = pytest.mark.usefixtures("tier")
+
 Compile = Callable[..., Path]
 
 

@@ -19,6 +19,8 @@ from rvsim.machine.htif import Htif
 from tests.machine.guest import A0, A1, ECALL, branch, i_type, jal, li, lui, store
 from tests.machine.host_port import BASE, SIZE, FakeHart, Streams
 
+pytestmark = pytest.mark.usefixtures("tier")
+
 TOHOST, FROMHOST, BLOCK, TEXT = BASE + 0x1000, BASE + 0x1040, BASE + 0x2000, BASE + 0x3000
 PUTCHAR, GETCHAR = 0x0101 << 48, 0x0100 << 48
 

@@ -58,6 +58,8 @@ from tests.machine.guest import (
 from tests.machine.test_coprocessor import AT, TIMING, conv_machine, start
 from tests.machine.test_coprocessor import wait as conv_wait
 
+pytestmark = pytest.mark.usefixtures("tier")
+
 CLINT, UART = 0x0200_0000, 0x1000_0000
 MTIMECMP, MTIME = CLINT + 0x4000, CLINT + 0xBFF8
 SOFTWARE, TIMER, EXTERNAL = 3, 7, 11

@@ -40,6 +40,8 @@ from tests.machine.guest import (
     sw,
 )
 
+pytestmark = pytest.mark.usefixtures("tier")
+
 CLINT = 0x0200_0000
 TIMER, SOFTWARE, EXTERNAL = 7, 3, 11
 

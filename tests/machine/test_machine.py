@@ -64,6 +64,8 @@ from tests.machine.guest import (
     sw,
 )
 
+pytestmark = pytest.mark.usefixtures("tier")
+
 # ------------------------------------------------------------------------------------------------------------- cycles
 
 # a1 points at aligned data, t1 holds 7, t2 minus 2, t0 the address of code; the table's words follow.

@@ -34,6 +34,8 @@ from tests.machine.guest import (
     sw,
 )
 
+pytestmark = pytest.mark.usefixtures("tier")
+
 TEXT = code(EXIT)
 MIB = 1 << 20
 RAM = ("ram", BASE, 16 * MIB, 7)

@@ -37,6 +37,8 @@ from tests.machine.guest import (
     store,
 )
 
+pytestmark = pytest.mark.usefixtures("tier")
+
 LH, LW, LHU = (i_type(3, f, A0, S1, 0) for f in (1, 2, 5))
 SH, SW = (store(f, A0, S1, 0) for f in (1, 2))
 ISA = "rv32imac_zcb"

@@ -47,6 +47,8 @@ from tests.machine.guest import (
     sw,
 )
 
+pytestmark = pytest.mark.usefixtures("tier")
+
 CFG, ADDRESS = 0x3A0, 0x3B0
 R, W, X, TOR, NA4, NAPOT, L = 1, 2, 4, 1 << 3, 2 << 3, 3 << 3, 1 << 7
 AREA = BASE + 0x8000

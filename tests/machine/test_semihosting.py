@@ -19,6 +19,8 @@ from rvsim.machine.semihosting import Semihosting
 from tests.machine.guest import A0, A1, DATA, MTVEC, T0, code, csrrw, elf, li
 from tests.machine.host_port import BASE, ROM, SIZE, FakeHart, Streams
 
+pytestmark = pytest.mark.usefixtures("tier")
+
 (OPEN, CLOSE, WRITEC, WRITE0, WRITE, READ, READC, ISERROR, ISTTY, SEEK, FLEN, TMPNAM, REMOVE, RENAME, CLOCK, TIME,
  SYSTEM, ERRNO, GET_CMDLINE, HEAPINFO, EXIT, EXIT_EXTENDED, ELAPSED, TICKFREQ) = (
     1, 2, 3, 4, 5, 6, 7, 8, 9, 0xA, 0xC, 0xD, 0xE, 0xF, 0x10, 0x11, 0x12, 0x13, 0x15, 0x16, 0x18, 0x20, 0x30, 0x31,

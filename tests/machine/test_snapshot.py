@@ -25,6 +25,8 @@ from tests.machine import programs
 from tests.machine.guest import A0, A7, BASE, ECALL, EXIT, NOP, ZERO, addi, jal, li, machine, sw
 from tests.machine.programs import LIMIT, PROGRAMS, everything, guest
 
+pytestmark = pytest.mark.usefixtures("tier")
+
 MAGIC = b"rvsim snapshot\n"
 
 

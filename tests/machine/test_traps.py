@@ -56,6 +56,8 @@ from tests.machine.guest import (
     sw,
 )
 
+pytestmark = pytest.mark.usefixtures("tier")
+
 OUTSIDE = lui(T0, 0x40000)
 TRAPS_MISALIGNED = {"settings": {"core.misaligned": "trap"}}
 MIE, MPIE, MPP = 1 << 3, 1 << 7, 3 << 11

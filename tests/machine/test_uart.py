@@ -12,6 +12,8 @@ from rvsim.machine.uart import Uart
 from tests.machine.guest import S0, T0, T1, ZERO, beq, flat, i_type, jal, lb, li, machine, sb, sw
 from tests.machine.host_port import FakeBus, Streams
 
+pytestmark = pytest.mark.usefixtures("tier")
+
 RBR, IER, IIR, LCR, MCR, LSR, MSR, SCR = range(8)
 THR, FCR = RBR, IIR
 EXTERNAL = 1 << 11

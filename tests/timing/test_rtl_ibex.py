@@ -16,6 +16,8 @@ from rvsim.machine import Machine
 from rvsim.machine.elf import Program, parse_elf
 from tests.machine.guest import MTVEC
 
+pytestmark = pytest.mark.usefixtures("tier")
+
 DATA = Path(__file__).with_name("data")
 MAGIC = 0x1000_0000
 
