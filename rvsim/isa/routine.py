@@ -59,6 +59,8 @@ class Routine(NamedTuple):
         Bytes of its access when each execution makes exactly one, and nothing traps behind it; else 0.
     stores : bool
         Whether it writes memory.
+    computes : bool
+        Whether it reads and writes registers, and does nothing else.
     """
 
     steps: list[Step]
@@ -66,6 +68,7 @@ class Routine(NamedTuple):
     accesses: int
     window: int
     stores: bool
+    computes: bool
 
     def packed(self) -> bytes:
         """The steps as an array of ``struct step``."""
@@ -623,7 +626,8 @@ def routine(instruction: Instruction, word: int, pc: int, own: Mapping[str, tupl
         (at,) = accesses
         if "skip" not in codes[:at][-1:] and "raise" not in codes[at:]:
             window = int(codes[at][-1])
-    return Routine(steps, jumps, len(accesses), window, stores)
+    computes = not accesses and not {"setpc", "tval", "raise"} & set(codes)
+    return Routine(steps, jumps, len(accesses), window, stores, computes)
 
 
 def uses_pc(instruction: Instruction) -> bool:

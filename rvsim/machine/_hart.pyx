@@ -58,7 +58,7 @@ cdef extern from "hart.h":
     struct routine:
         uint32_t count
         uint16_t custom
-        uint8_t jumps, accesses, window, stores
+        uint8_t jumps, accesses, window, stores, computes
         char *steps
     struct jit:
         compiled_code **list
@@ -614,7 +614,7 @@ cdef class Hart:
         """
         self.custom.append((mask, match, size, ends, jumps, accesses, cost))
 
-    def add_routine(self, int custom, bytes steps, bint jumps, int accesses, int window, bint stores):
+    def add_routine(self, int custom, bytes steps, bint jumps, int accesses, int window, bint stores, bint computes):
         """A routine (routine.h) that instructions of the encoding number `custom` may have; its number."""
         cdef routine *p
         cdef int more = max(64, 2 * self.routine_room)
@@ -628,7 +628,7 @@ cdef class Hart:
         if p == NULL:
             raise MemoryError
         p.count, p.custom, p.jumps, p.accesses = <uint32_t>(len(steps) // 16), custom, jumps, accesses
-        p.window, p.stores = window, stores
+        p.window, p.stores, p.computes = window, stores, computes
         memcpy(<void *>p.steps, <char *>steps, len(steps))
         self.h.routines[self.routine_count] = p
         self.routine_count += 1
@@ -736,8 +736,10 @@ cdef class Hart:
                     ends = self.h.routines[number].jumps
                     code[n].handler = handler_address[HANDLER_ROUTINE_JUMP if ends else HANDLER_ROUTINE]
                     code[n].k[0] = number
-                    if not broken:
-                        details[n].handler = HANDLER_ROUTINE_JUMP if ends else HANDLER_ROUTINE
+                    if self.h.routines[number].computes:
+                        code[n].host = <uint8_t *>self.h.routines[number]
+                        if not broken:
+                            details[n].handler = HANDLER_ROUTINE
                 else:
                     ends = custom_ends
                     code[n].handler = handler_address[HANDLER_CUSTOM_END if ends else HANDLER_CUSTOM]

@@ -249,7 +249,7 @@ class Routines:
             try:
                 made = routine(instruction, word, pc, self.own.files)
                 self.numbers[key] = self.hart.add_routine(
-                    index, made.packed(), made.jumps, made.accesses, made.window, made.stores
+                    index, made.packed(), made.jumps, made.accesses, made.window, made.stores, made.computes
                 )
             except NoRoutine:
                 self.numbers[key] = -1

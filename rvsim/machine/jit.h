@@ -48,8 +48,9 @@ enum { TEMPLATE_CODES };
 static const uint8_t pinnable[9] = {RBX, RBP, R8, R9, R10, R11, R12, R13, R14};
 static const uint8_t template_ops[][5] = {TEMPLATE_OPS};
 static const uint32_t template_literals[] = {TEMPLATE_LITERALS};
-static const uint16_t template_starts[] = {TEMPLATE_STARTS};
-static const uint8_t template_kinds[] = {TEMPLATE_KINDS};
+/* Handlers that belong to no instruction of the description have none. */
+static const uint16_t template_starts[HANDLERS_ALL + 1] = {TEMPLATE_STARTS};
+static const uint8_t template_kinds[HANDLERS_ALL] = {TEMPLATE_KINDS};
 static void (*const template_functions[HANDLER_COUNT])(struct hart *, struct insn *) = {TEMPLATE_FUNCTIONS};
 
 #define H(field) ((int32_t)offsetof(struct hart, field))
@@ -454,11 +455,14 @@ static void emit_stubs(struct jit *j)
     j->at = j->arena + STUBS_ROOM;
 }
 
+#include "jit_routine.h"
+
 /* ------------------------------------------------------------ blocks */
-/* 0 for the interpreter, 1 template, 2 function. */
+/* 0 for the interpreter, 1 template, 2 function, 3 routine that only computes. */
 static int kind_of(struct block *b, uint32_t i)
 {
     int handler = b->meta[i].handler;
+    if (handler == HANDLER_ROUTINE) return 3;
     if (handler >= HANDLER_COUNT) return 0;
     if (template_kinds[handler] == 1)
         for (int n = template_starts[handler]; n < template_starts[handler + 1]; n++)
@@ -526,9 +530,10 @@ static int compile_block(struct jit *j, struct block *b)
             ended = 1;
             break;
         }
-        if (kind == 2) {
+        if (kind == 3 && emit_routine(o, (const struct routine *)in->host)) continue;
+        if (kind >= 2) {
             load_constant(o, RAX, (uint64_t)(uintptr_t)in);
-            load_constant(o, RCX, (uint64_t)(uintptr_t)template_functions[m->handler]);
+            load_constant(o, RCX, (uint64_t)(uintptr_t)(kind == 3 ? routine_call : template_functions[m->handler]));
             call_to(o, j->call);
             continue;
         }

@@ -21,6 +21,7 @@ struct routine {
     uint8_t accesses;   /* to memory, at most */
     uint8_t window;     /* bytes of the one access that each execution makes, which a window serves; else 0 */
     uint8_t stores;
+    uint8_t computes;   /* reads and writes registers, and nothing else; then its instructions' `host` leads here */
     struct step steps[];
 };
 

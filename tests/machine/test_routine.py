@@ -117,6 +117,20 @@ def test_which_instructions_become_routines() -> None:
     assert {name for n, name in enumerate(INSTRUCTIONS) if m.routine(n, word(name), BASE) < 0} == EVALUATED
 
 
+def test_which_routines_are_compiled() -> None:
+    """Those that only compute; what accesses memory, jumps or traps is the interpreter's."""
+    found = set()
+    with executed_by("jit"):
+        for name in INSTRUCTIONS:
+            m = machine(word(name, rd=A0, rs1=A1, rs2=A2), *EXIT, isa_ext=[str(ADDED)], engine="jit")
+            if m.engine != "jit":
+                pytest.skip("no compiled code on this processor or system")
+            m.run()
+            found |= {name for pc, _ in m.hart.compiled() if pc == BASE}
+    accesses = {name for name in INSTRUCTIONS if name.startswith(("LOAD", "STORE"))} | {"EXCHANGE"}
+    assert found == set(INSTRUCTIONS) - EVALUATED - accesses - {"RAISE_IF", "BRANCH_BIT", "JUMP_REGISTER"}
+
+
 # ---------------------------------------------------------------------------------------------------- state and counts
 
 # Values at the edges of what instructions distinguish, addresses of data and of code.
