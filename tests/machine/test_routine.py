@@ -73,8 +73,7 @@ def outcome(m: Machine) -> dict[str, Any]:
     profile: Counter[tuple[int, int, str]] = Counter()
     for pc, instruction, _, n, cycles in m.hart.profile():
         profile[pc, instruction, "executed"] += n
-        # Split accesses are on a block's first instruction, and the evaluator's stores end blocks.
-        profile[pc, instruction, "cycles"] += 0 if m.hart.misaligned_accesses else cycles
+        profile[pc, instruction, "cycles"] += cycles
     return {
         **{key: value for key, value in result.items() if key not in ("engine", "host_seconds")},
         "x": m.registers,
