@@ -16,8 +16,8 @@ import sys
 from binascii import crc32
 
 from rvsim._version import __version__
-from rvsim.loops.code import FORMAT
 
+FORMAT = 2  # of the function that the hart calls
 OPTIONS = ("-O3", "-march=native", "-fwrapv", "-fno-strict-aliasing", "-shared", "-fPIC", "-w")
 MOST = 64  # loops of one process
 AT_ONCE = 2  # compilers in the background

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-FORMAT = 2  # of the function that the hart calls
 LEAST = 4  # iterations: fewer are not worth the call
 USUAL = (8, 16, 32, 64)  # iterations for which there is code of its own, without a remainder,
 SHORT = 16  # if the loop has at most so many steps

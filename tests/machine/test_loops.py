@@ -593,6 +593,15 @@ def test_another_value_of_rvsim_loops_is_an_error(monkeypatch: pytest.MonkeyPatc
         Machine.from_elf(CONV)
 
 
+def test_a_loop_that_is_there_costs_few_imports() -> None:
+    code = (
+        "import sys; import rvsim.machine; before = set(sys.modules); from rvsim.loops.cache import Loops; "
+        "Loops().find('', False); print(sorted({*sys.modules} - before - {'binascii'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "['rvsim.loops', 'rvsim.loops.cache']\n"
+
+
 def test_a_short_run_imports_nothing_of_it() -> None:
     code = (
         "import sys; from rvsim import Machine; Machine.from_elf('kernels/bench/nop.elf').run(); "
