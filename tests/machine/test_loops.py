@@ -132,7 +132,7 @@ not above, unsigned
     la a0, data; la a1, data+99
     lbu t3, 0(a0); addi a0, a0, 1; add t4, t4, t3; bgeu a1, a0, 1b
 below, signed
-    la a0, data; li t5, -50; li t6, 49
+    la a0, data; li t5, -50; li t6, 50
     lbu t3, 0(a0); addi a0, a0, 1; add t4, t4, t3; addi t5, t5, 3; blt t5, t6, 1b
 not above, signed
     la a0, data; li t5, -50; li t6, 49
