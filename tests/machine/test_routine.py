@@ -209,7 +209,9 @@ def test_examples(name: str, a: int, b: int, before: int, after: int) -> None:
 
 
 @pytest.mark.parametrize("core", CORES, ids=lambda core: "-".join([core["core"], *core.get("settings", {}).values()]))
-@pytest.mark.parametrize("name", ["LOAD_POST", "LOAD_HALF", "LOAD_TWO", "LOAD_IF", "STORE_POST", "EXCHANGE"])
+@pytest.mark.parametrize(
+    "name", ["LOAD_POST", "LOAD_HALF", "LOAD_TWO", "LOAD_IF", "LOAD_CHECK", "STORE_POST", "EXCHANGE"]
+)
 @pytest.mark.parametrize(
     "address",
     [
@@ -265,9 +267,11 @@ def test_a_handler_sees_the_trap() -> None:
     handler = [csrrs(A2, MEPC), addi(A2, A2, 4), csrrw(ZERO, MEPC, A2), MRET]
     body = [auipc(S0, 0), addi(S0, S0, -4 * len(handler)), csrrw(ZERO, MTVEC, S0), addi(S1, ZERO, 8)]
     traps = [word("RAISE_IF", rd=A0, rs1=ZERO, rs2=S1), word("LOAD_POST", rd=A0, rs1=S1, imm=4),
-             word("LOAD_TWO", rd=A0, rs1=S1), word("EXCHANGE", rd=A0, rs1=S1, rs2=S1)]  # fmt: skip
+             word("LOAD_TWO", rd=A0, rs1=S1), word("LOAD_CHECK", rd=A0, rs1=A3), word("EXCHANGE", rd=A0, rs1=S1, rs2=S1)]  # fmt: skip
     loop = [*traps, addi(T0, T0, -1), bne(T0, ZERO, -4 * (len(traps) + 1)), csrrw(ZERO, MTVEC, ZERO), EXIT]
-    found = same(flat([jal(ZERO, 4 + 4 * len(handler)), *handler, *body, *loop]), 1000, {T0: 5}, core="ibex-small")
+    found = same(
+        flat([jal(ZERO, 4 + 4 * len(handler)), *handler, *body, *loop]), 1000, {T0: 5, A3: DATA}, core="ibex-small"
+    )
     assert found["stop_reason"] == "exit" and found["csrs"][:2] == (5, 8)
 
 
