@@ -30,7 +30,7 @@ cdef extern from "hart.h":
         uint8_t *host
     struct meta:
         uint32_t word
-        uint16_t instruction, offset, cost, handler, frozen, roams
+        uint16_t instruction, offset, cost, handler, frozen
         int32_t interval
         uint64_t base, misaligned
     struct block:
@@ -45,24 +45,38 @@ cdef extern from "hart.h":
         uint64_t *exits
         block *hash_next
         uint8_t straddles, target_straddles, dead, listed, divides, rd, unwanted
+        uint32_t traces
         const void *compiled
         const void *chain
-        uint64_t misses
         loop_function loop
         uint64_t looped, loop_ask
         insn counted
-    struct compiled_code "compiled":
+    struct member:
         block *block
-        uint8_t *chain
+    struct site:
+        uint32_t base, units
+        uint8_t *host
+        uint64_t n, hits, since
+        int32_t interval
+        uint32_t index
+        member *member
+        insn *in_ "in"
+    struct trace:
+        block *block
+        uint8_t *code
         uint8_t *end
+        uint8_t *cold
+        uint8_t *cold_end
     struct routine:
         uint32_t count
         uint16_t custom
         uint8_t jumps, accesses, window, stores, computes
         char *steps
     struct jit:
-        compiled_code **list
+        trace **list
         int count
+        int again
+        uint64_t nanoseconds
     struct hart:
         uint32_t x[32]
         uint32_t pc
@@ -82,6 +96,9 @@ cdef extern from "hart.h":
         uint64_t *own
         void *self
         jit *jit
+        site *native_site
+        void (*credit)(hart *, site *) noexcept nogil
+        void (*adopt)(hart *, site *) noexcept nogil
     int EXIT_LOOKUP, EXIT_FUEL, EXIT_TRAP, EXIT_SYSTEM, EXIT_WAIT, EXIT_MODIFIED, EXIT_BREAK
     int EDGE_NONE, EDGE_NEXT, EDGE_TAKEN, EDGE_INDIRECT
     int JUMP_CACHE, NO_INSTRUCTION, NO_HANDLER, DIVIDE_BUCKETS
@@ -94,10 +111,14 @@ cdef extern from "hart.h":
     uint8_t *handler_ends
     int decode(uint32_t, uint32_t, int, decoded *) nogil
     int hart_run(hart *, block *) nogil
-    jit *jit_new() nogil
+    jit *jit_new(hart *) nogil
     void jit_free(jit *) nogil
     int jit_drop(jit *) nogil
-    int jit_compile_hot(jit *, block **, int, uint64_t, uint64_t) nogil
+    int jit_compile_hot(jit *, block **, int, uint64_t) nogil
+    int jit_splits(block *) nogil
+    void jit_fold(jit *) nogil
+    void jit_credit(jit *) nogil
+    void jit_close_stores(jit *) nogil
     const void *jit_uncompiled(jit *) nogil
     int LOOP_TEXT, HANDLER_LOOP
     int loop_text(block *, int, char *) nogil
@@ -131,7 +152,6 @@ cdef enum:
     FIRST_PERIOD = 1 << 15      # the same with compiled code: until blocks are compiled first,
     LAST_PERIOD = 1 << 22       # and later, each time twice as long up to this
     HOT = 32                    # entries that make a block worth compiling
-    MISSES = 256                # accesses outside their windows that make compiled code read them anew
     LOOK_UP = 1 << 17           # iterations that make it worth to look whether a loop has been compiled,
     MAKE = 1 << 20              # and to have it compiled,
     WAIT_PERIOD = 1 << 10       # instructions between two looks where tests wait for compilers
@@ -263,7 +283,7 @@ cdef class Hart:
     cdef block *standing         # then: its block; NULL else
     cdef uint32_t stands_at      # then: its number in it
     cdef block *trapped
-    cdef set joins               # addresses before which blocks end
+    cdef set joins               # addresses before which blocks end, see split_hammocks
     cdef dict folded             # pc -> [count, cycles, instruction, size] of blocks that are gone
     cdef long long folded_cycles, folded_taken, folded_misaligned
     cdef bint split_misaligned
@@ -306,6 +326,8 @@ cdef class Hart:
         self.h.plain = slow_plain
         self.h.probe = slow_probe
         self.h.leave = slow_leave
+        self.h.credit = site_credit
+        self.h.adopt = site_adopt
         self.h.self = <void *>self
 
     def __dealloc__(self):
@@ -349,7 +371,7 @@ cdef class Hart:
             False where the host's processor or kernel does not allow it: the interpreter does everything.
         """
         if self.h.jit == NULL:
-            self.h.jit = jit_new()
+            self.h.jit = jit_new(&self.h)
         if self.h.jit != NULL:
             self.last_period = max(<int64_t>2 * BLOCK_LIMIT, period) if period else LAST_PERIOD
             self.period, self.hot = min(<int64_t>FIRST_PERIOD, self.last_period), hot
@@ -357,24 +379,46 @@ cdef class Hart:
         return self.h.jit != NULL
 
     def compiled(self):
-        """Address of each compiled block, and its code."""
+        """Address of the first block of each piece of compiled code, and its bytes: of each trace what is in line, and what is not."""
         cdef int i
-        cdef compiled_code *c
+        cdef trace *t
         rows = []
         for i in range(self.h.jit.count if self.h.jit != NULL else 0):
-            c = self.h.jit.list[i]
-            rows.append((c.block.pc, (<char *>c.chain)[:c.end - c.chain]))
+            t = self.h.jit.list[i]
+            rows.append((t.block.pc, (<char *>t.code)[:t.end - t.code]))
+            rows.append((t.block.pc, (<char *>t.cold)[:t.cold_end - t.cold]))
         return rows
+
+    @property
+    def compile_seconds(self):
+        """Time spent compiling, in seconds of the host."""
+        return self.h.jit.nanoseconds / 1e9 if self.h.jit != NULL else 0.0
 
     cdef int compile_hot(self) except -1:
         """Compile what has become hot; rules of protection and watched instructions are the interpreter's."""
         if self.h.jit == NULL or self.stepping or self.rule_count or self.granted < self.compile_at and self.hot:
             return 0
-        if not jit_compile_hot(self.h.jit, self.blocks, self.block_count, self.hot, MISSES):
+        if not jit_compile_hot(self.h.jit, self.blocks, self.block_count, self.hot):
             raise MemoryError("the host refuses to change compiled code; --engine interp runs without")
         self.period = min(2 * self.period, self.last_period)
         self.compile_at = self.granted + self.period
         return 0
+
+    cdef int split_hammocks(self) except -1:
+        """End the blocks that branches jump over where those branches lead to, so that compiled code can do without the jump."""
+        cdef int i
+        cdef bint some = False
+        if self.h.jit == NULL or self.stepping or self.rule_count or self.breakpoint_count:
+            return 0
+        jit_fold(self.h.jit)
+        for i in range(self.block_count):
+            if jit_splits(self.blocks[i]):
+                self.joins.add(self.blocks[i].target.pc)
+                self.blocks[i].next.dead = 1
+                some = True
+        if some:
+            self.h.jit.again = 1
+            self.bury()
 
     # ------------------------------------------------------------ counted loops
     def use_loops(self, bint wait=False):
@@ -403,6 +447,7 @@ cdef class Hart:
         cdef bint ended, some = False
         if not self.loop_look or self.stepping or self.rule_count:
             return 0
+        jit_fold(self.h.jit)
         ended = self.loops is not None and self.loops.children and self.loops.poll()
         for i in range(self.block_count):
             b = self.blocks[i]
@@ -857,6 +902,9 @@ cdef class Hart:
         cdef int i
         cdef uint32_t j
         cdef block *b
+        jit_fold(self.h.jit)
+        jit_credit(self.h.jit)
+        jit_close_stores(self.h.jit)
         for i in range(self.block_count):
             b = self.blocks[i]
             for j in range(b.count_n):
@@ -864,7 +912,7 @@ cdef class Hart:
                     self.settle(b, j)
                     b.code[j].units = 0
                     b.meta[j].interval = -1
-                    b.unwanted |= b.compiled != NULL
+                    b.unwanted = b.traces != 0
         self.drop_compiled()
 
     cdef bint code_written(self, Region *r, uint32_t address, Py_ssize_t size) noexcept nogil:
@@ -1036,7 +1084,7 @@ cdef class Hart:
         if r.data == NULL:
             return n
         host[0] = r.data + (address - r.base)
-        if not window or m.frozen or self.stepping or w.hooked or self.rule_count:
+        if not window or (m.frozen and self.h.native_site == NULL) or self.stepping or w.hooked or self.rule_count:
             return n
         low, last = w.low, w.last
         if store and w.code:
@@ -1055,12 +1103,47 @@ cdef class Hart:
         low = (low + unit) & ~unit
         if low > last or last - low < unit or address & unit or address < low or address - low + unit > last - low:
             return n
+        if m.frozen:  # the second window of compiled code moves
+            self.credit(self.h.native_site)
+            self.h.native_site.base = low
+            self.h.native_site.units = <uint32_t>((<uint64_t>(last - low) + 1) // size)
+            self.h.native_site.host = r.data + (low - r.base)
+            self.h.native_site.interval = n
+            return n
         e.k[1] = low
         e.units = <uint32_t>((<uint64_t>(last - low) + 1) // size)
         e.host = r.data + (low - r.base)
         m.interval = n
         m.base = executed(b, i)
         return n
+
+    cdef void credit(self, site *s) noexcept nogil:
+        """Tell the interval of a compiled access's second window what it counted; those are not the first window's."""
+        cdef meta *m = &s.member.block.meta[s.index]
+        cdef Kind *kind = &self.kinds[m.instruction]
+        if s.interval < 0 or not s.n:
+            return
+        if kind.is_store:
+            self.intervals[s.interval].store_count += s.n
+            self.intervals[s.interval].store_bytes += s.n * kind.access
+        else:
+            self.intervals[s.interval].load_count += s.n
+            self.intervals[s.interval].load_bytes += s.n * kind.access
+        m.base += s.n
+        s.hits += s.n
+        s.n = 0
+
+    cdef void adopt(self, site *s) noexcept nogil:
+        """Make that window the instruction's own if it has most accesses; all have been credited, and the block is in no trace."""
+        cdef block *b = s.member.block
+        if s.interval < 0 or 2 * s.hits < b.count - s.since or b.dead:
+            return
+        self.settle(b, s.index)
+        s.in_.k[1] = s.base
+        s.in_.units = s.units
+        s.in_.host = s.host
+        b.meta[s.index].interval = s.interval
+        b.meta[s.index].base = executed(b, s.index)
 
     cdef int write(self, block *b, insn *e, uint32_t address, int size, uint32_t value, bint window) noexcept nogil:
         """A store outside its window: 0 done, 1 trap, 2 done, and the block is to be left behind it."""
@@ -1155,7 +1238,9 @@ cdef class Hart:
                 except KeyboardInterrupt:
                     return ("interrupted",)
                 self.find_loops()
-                self.compile_hot()
+                if self.granted >= self.compile_at:
+                    self.compile_hot()
+                    self.split_hammocks()
                 given += self.grant(min(self.period, limit - given))
             if self.pending is not None:    # of a custom instruction that has retired
                 self.give_back()
@@ -1319,6 +1404,7 @@ cdef class Hart:
             if chain:
                 left.target = b
             if left.target_straddles != b.straddles:
+                jit_fold(self.h.jit)
                 # Code at the target has changed: what was taken before this once led to the other kind.
                 left.straddled += (left.taken - 1 - left.straddled_from) * left.target_straddles
                 left.straddled_from = left.taken - 1
@@ -1643,6 +1729,7 @@ cdef class Hart:
         """Cycles so far. Within a CSR access: those before the instruction."""
         cdef int64_t total = self.folded_cycles + self.stall_cycles + self.traps * self.trap_cost
         cdef int i
+        jit_fold(self.h.jit)
         for i in range(self.block_count):
             total += self.cycles_of(self.blocks[i])
         for i in range(self.dead_count):
@@ -1669,6 +1756,8 @@ cdef class Hart:
         cdef block *b
         cdef Region *r
         self.fold_dead()
+        jit_fold(self.h.jit)
+        jit_credit(self.h.jit)
         fetch = [(self.regions[i].fetch_count, self.regions[i].fetch_bytes) for i in range(self.region_count)]
         for i in range(self.block_count):
             b = self.blocks[i]
@@ -1705,6 +1794,7 @@ cdef class Hart:
         cdef uint64_t n
         cdef block *b
         self.fold_dead()
+        jit_fold(self.h.jit)
         rows = [(pc, instruction, entry[2], entry[0], entry[1]) for (pc, instruction), entry in self.folded.items()]
         for i in range(self.block_count):
             b = self.blocks[i]
@@ -1724,6 +1814,7 @@ cdef class Hart:
         cdef uint32_t j
         cdef block *b
         totals = [0] * (self.kind_count + len(self.custom))
+        jit_fold(self.h.jit)
         for (_, number), entry in self.folded.items():
             if number != NO_INSTRUCTION:
                 totals[number] += entry[0]
@@ -1744,6 +1835,7 @@ cdef class Hart:
         """Conditional branches that were taken."""
         cdef int i, last
         cdef block *b
+        jit_fold(self.h.jit)
         total = self.folded_taken
         for i in range(self.block_count + self.dead_count):
             b = self.blocks[i] if i < self.block_count else self.dead[i - self.block_count]
@@ -1846,6 +1938,14 @@ cdef int slow_plain(hart *h, block *b, insn *e, uint32_t address, int size, int 
         return device(h, b, e, address, size, False, value)
     memcpy(value, host, size)
     return 0
+
+
+cdef void site_credit(hart *h, site *s) noexcept nogil:
+    (<Hart>h.self).credit(s)
+
+
+cdef void site_adopt(hart *h, site *s) noexcept nogil:
+    (<Hart>h.self).adopt(s)
 
 
 cdef int slow_probe(hart *h, uint32_t address) noexcept nogil:

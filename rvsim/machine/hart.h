@@ -27,9 +27,8 @@ struct meta { /* the cold half of an instruction */
     uint16_t instruction; /* number in the elaborated ISA; NO_INSTRUCTION for an illegal word */
     uint16_t offset;      /* from the block's pc, bytes */
     uint16_t cost;        /* cycles when nothing stalls it */
-    uint16_t handler : 14; /* what a template is found by; NO_HANDLER where only the interpreter will do */
+    uint16_t handler : 15; /* what a template is found by; NO_HANDLER where only the interpreter will do */
     uint16_t frozen : 1;  /* compiled code holds the window: it does not move */
-    uint16_t roams : 1;   /* compiled code reads the window from here, because it moves often */
     int32_t interval;     /* address interval that the window counts for, -1 without one */
     uint64_t base;        /* executions already attributed to intervals */
     uint64_t misaligned;  /* split accesses */
@@ -61,10 +60,13 @@ struct block {
     uint8_t dead, listed;  /* listed: in the table of blocks (1) or of single instructions (2) */
     uint8_t divides;       /* holds a division: its cycles depend on operands */
     uint8_t rd;            /* of a single instruction in the commit log: the register it writes, 0 for none */
-    uint8_t unwanted;      /* its compiled code is to go */
-    struct compiled *compiled; /* NULL while the interpreter does it */
+    uint8_t unwanted;      /* compiled code with it is to go */
+    uint8_t wanted;        /* it began a trace that has gone */
+    uint32_t traces;       /* how many hold it */
+    struct trace *compiled; /* the one that it begins, NULL while the interpreter enters it */
     const void *chain;     /* where compiled code jumps to that goes on here */
-    uint64_t misses;       /* accesses of compiled code outside their windows */
+    uint64_t traced;       /* of count, entries of compiled code */
+    uint64_t seen;         /* the others when it was last compiled into a trace */
     struct insn native;    /* enters compiled code */
     loop_function loop;    /* does many iterations at once (loops.h), NULL without */
     uint64_t looped;       /* iterations it did, where that is counted */
@@ -74,7 +76,7 @@ struct block {
 
 enum { EXIT_LOOKUP, EXIT_FUEL, EXIT_TRAP, EXIT_SYSTEM, EXIT_WAIT, EXIT_MODIFIED, EXIT_BREAK };
 enum { EDGE_NONE, EDGE_NEXT, EDGE_TAKEN, EDGE_INDIRECT };
-enum { JUMP_CACHE = 4096, NO_INSTRUCTION = 0xffff, NO_HANDLER = 0x3fff };
+enum { JUMP_CACHE = 4096, NO_INSTRUCTION = 0xffff, NO_HANDLER = 0x7fff };
 /* Histogram of a division: [dividend negative][0: divisor 0; 1 + leading zeros of a divisor >= 0; 34 + those of ~divisor]. */
 enum { DIVIDE_BUCKETS = 2 * 67 };
 
@@ -102,7 +104,11 @@ struct hart {
     uint32_t target;       /* where its jump leads */
     struct block *native_block; /* that compiled code left, and at which instruction */
     struct insn *native_insn;
-    uint32_t native_value; /* of a load outside its window */
+    struct site *native_site; /* the access of compiled code that is served, NULL without one */
+    uint64_t native_refund; /* of the budget when it does not go on */
+    uint32_t native_value; /* of a load outside its windows */
+    void (*credit)(struct hart *, struct site *); /* tell the interval of a site's window what it counted */
+    void (*adopt)(struct hart *, struct site *); /* make that window the instruction's own if it is the one hit more */
 };
 
 #define DECODE_BODY
@@ -266,8 +272,10 @@ static int hart_run(struct hart *h, struct block *b)
 end: FALL_THROUGH;
 native:
 #if RVSIM_JIT_HOST
-    h->fuel = fuel;
-    r_native = h->jit->enter(h, b->compiled->body);
+    b->count--; /* traces count and charge themselves */
+    h->fuel = fuel + b->charge;
+    h->jit->stale = 1;
+    r_native = h->jit->enter(h, b->compiled->chain);
     fuel = h->fuel;
     b = h->native_block;
     switch (r_native) {
@@ -282,8 +290,11 @@ native:
     case NATIVE_TRAP: in = h->native_insn; goto trap;
     case NATIVE_MODIFIED: in = h->native_insn; goto modified;
     }
-    fuel -= b->charge; /* given back below */
-    goto out_of_fuel;
+    /* NATIVE_FUEL: the whole trace does not fit, but the block may. */
+    if (UNLIKELY((fuel -= b->charge) & EXHAUSTED)) goto out_of_fuel;
+    b->count++;
+    in = b->code;
+    DISPATCH;
 #endif
 loop:
     if (!in->k[0]) {

@@ -5,7 +5,7 @@
 #ifndef RVSIM_JIT_ROUTINE_H
 #define RVSIM_JIT_ROUTINE_H
 
-/* Bytes of one routine: 64 of them must fit into BLOCK_ROOM. A longer one is called. */
+/* Bytes of one routine: TRACE_INSTRUCTIONS of them must fit into HOT_ROOM. A longer one is called. */
 enum { ROUTINE_BYTES = 400 };
 
 static struct place guest_place(struct jit *j, uint32_t r)

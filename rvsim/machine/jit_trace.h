@@ -1,0 +1,389 @@
+/* Traces: which blocks follow each other, and their code.
+ *
+ * A trace charges for all its blocks at its entry, and gives back at each way out what it did not reach. A short block that a branch jumps
+ * over is computed in any case, and its results are taken or not (conditional moves): such branches are what processors predict worst.
+ */
+#ifndef RVSIM_JIT_TRACE_H
+#define RVSIM_JIT_TRACE_H
+#include "jit_access.h"
+#include "jit_routine.h"
+
+enum { HOT_ROOM = 1 << 17, COLD_ROOM = 1 << 16, DATA_ROOM = 1 << 16, HAMMOCK_INSTRUCTIONS = 4, HAMMOCK_RESULTS = 2, UNROLL = 4, UNROLL_INSTRUCTIONS = 48 };
+
+/* ------------------------------------------------------------ which blocks */
+static int compilable(const struct block *b) { return b->listed == 1 && !b->dead && kind_of(b, 0); }
+
+/* The operation that ends a block: a branch, T_JUMP, T_JUMPR; -1 where it runs into the next, -2 where the interpreter goes on. */
+static int last_operation(const struct block *b)
+{
+    for (uint32_t i = 0; i < b->count_n; i++)
+        if (!kind_of(b, i)) return -2;
+    const struct meta *m = &b->meta[b->count_n - 1];
+    if (kind_of(b, b->count_n - 1) != 1) return -1;
+    int n = template_starts[m->handler + 1] - 1;
+    if (n < template_starts[m->handler]) return -1;
+    int code = template_ops[n][0];
+    return code == T_JUMP || code == T_JUMPR || code >= T_BEQ ? code : -1;
+}
+
+static int is_branch(int code) { return code >= T_BEQ && code <= T_BGE; }
+
+/* Whether instructions up to `end` only compute, one operation each, so that their results may be taken or left. */
+static int skippable(const struct block *b, uint32_t end)
+{
+    uint32_t i, written = 0;
+    for (i = 0; i < b->count_n && b->pc + b->meta[i].offset != end; i++) {
+        int handler = b->meta[i].handler, n;
+        if (i == HAMMOCK_INSTRUCTIONS || kind_of(b, i) != 1) return 0;
+        n = template_starts[handler];
+        if (template_starts[handler + 1] == n) continue;
+        const uint8_t *op = template_ops[n];
+        int code = op[0];
+        if (template_starts[handler + 1] != n + 1 || op[1] >> 6 != 1) return 0;
+        written |= 1u << b->code[i].r[op[1] & 63];
+        for (int k = 2; k < 5; k++)
+            if (op[k] >> 6 == 0) return 0;
+        if (!(code <= T_MUL || code == T_SHL || code == T_SHR || code == T_SAR || (code >= T_SEXT8 && code <= T_ZEXT16))) return 0;
+        if ((code == T_SHL || code == T_SHR || code == T_SAR) && op[3] >> 6 == 1 && b->code[i].r[op[3] & 63]) return 0;
+    }
+    return __builtin_popcount(written) <= HAMMOCK_RESULTS && (i == b->count_n ? b->end == end : i > 0);
+}
+
+/* Whether a block's branch jumps over a few instructions that need not be jumped over; they may still run on into the target's. */
+static int is_hammock(const struct block *b)
+{
+    const struct block *s = b->next;
+    if (!is_branch(last_operation(b))) return 0;
+    const uint8_t *op = template_ops[template_starts[b->meta[b->count_n - 1].handler + 1] - 1];
+    if (!(op[2] >> 6) || !(op[3] >> 6)) return 0; /* its operands are in rax and rdx */
+    if (!s || !b->target || s->dead || s->listed != 1 || b->target->dead) return 0;
+    uint32_t length = b->target->pc - b->end;
+    if (s->pc != b->end || !length || length > 4 * HAMMOCK_INSTRUCTIONS || !skippable(s, b->target->pc)) return 0;
+    return b->taken > b->count / 32 && b->taken < b->count - b->count / 32;
+}
+
+/* Where the path goes on behind member k: the block, NULL where it ends. */
+static struct block *continuation(struct trace *t, int k)
+{
+    struct member *m = &t->member[k];
+    struct block *b = m->block;
+    int code = last_operation(b);
+    m->path_taken = 0;
+    if (code == -2 || code == T_JUMPR) return NULL;
+    if (code == -1) return b->next;
+    m->path_taken = code == T_JUMP || 2 * b->taken > b->count;
+    return m->path_taken ? b->target : b->next;
+}
+
+static int may_follow(struct trace *t, const struct block *b, uint32_t instructions)
+{
+    if (!b || !compilable(b) || b->loop || t->members + 2 >= TRACE_BLOCKS || instructions + b->count_n > TRACE_INSTRUCTIONS) return 0;
+    for (int k = 0; k < t->members; k++)
+        if (t->member[k].block == b) return 0;
+    return 1;
+}
+
+/* The path leads back to its beginning: a short one is laid out several times, with one charge for all. */
+static void unroll(struct trace *t, uint32_t instructions)
+{
+    t->is_loop = 1;
+    for (int n = t->members, times = 1; times < UNROLL && 2 * n <= TRACE_BLOCKS && 2 * instructions <= UNROLL_INSTRUCTIONS; times *= 2) {
+        memcpy(&t->member[n], t->member, (size_t)n * sizeof *t->member);
+        n = t->members *= 2;
+        instructions *= 2;
+    }
+}
+
+static void choose_path(struct trace *t, struct block *head)
+{
+    uint32_t instructions = 0;
+    struct block *b = head, *next;
+    for (;;) {
+        t->member[t->members++].block = b;
+        instructions += b->count_n;
+        if (is_hammock(b) && b->next->end == b->target->pc && may_follow(t, b->next, instructions)
+            && (b->target == head || may_follow(t, b->target, instructions + b->next->count_n))) {
+            struct member *m = &t->member[t->members++];
+            m->block = b->next;
+            m->conditional = 1;
+            instructions += m->block->count_n;
+            next = b->target;
+        } else {
+            next = continuation(t, t->members - 1);
+            if (next && next != head && (next->compiled || !may_follow(t, next, instructions))) next = NULL;
+        }
+        if (!next) { t->member[t->members - 1].path_taken = 0; return; }
+        if (next == head) { unroll(t, instructions); return; }
+        b = next;
+    }
+}
+
+/* ------------------------------------------------------------ code */
+static void *take_data(struct jit *j, size_t size)
+{
+    void *at = j->data;
+    j->data += (size + 15) & ~(size_t)15;
+    memset(at, 0, size);
+    return at;
+}
+
+static void aim(uint8_t *distance, const uint8_t *to)
+{
+    uint32_t d = (uint32_t)(to - (distance + 4));
+    memcpy(distance, &d, 4);
+}
+
+static void leave_with(struct out *o, int code, struct block *b)
+{
+    load_constant(o, RAX, (uint64_t)(uintptr_t)b);
+    rm(o, 0x89, RAX, RDI, H(native_block), 1);
+    load_constant(o, RAX, (uint64_t)code);
+    jump_to(o, o->j->leave);
+}
+
+/* One way out of a trace at the end of a member's block, or a jump to where the path goes on out of line. */
+static void emit_way(struct out *o, struct member *m, int taken)
+{
+    count_up(o, taken ? &m->ended_taken : &m->ended);
+    if (m->refund) data(o, 0x03, R15, &m->refund, 1);
+    put8(o, 0xe9);
+    put32(o, 0);
+    m->jump[taken] = o->p - 4;
+}
+
+/* A branch on a and b that is taken when cc, over the instructions of member m, which only compute. */
+static void emit_hammock(struct out *o, struct member *m, int cc, struct place a, struct place b)
+{
+    static const uint8_t temporary[HAMMOCK_RESULTS] = {RAX, RDX};
+    struct place result[HAMMOCK_RESULTS];
+    int results = 0, r;
+    for (uint32_t i = 0; i < m->block->count_n; i++) {
+        int n = template_starts[m->block->meta[i].handler];
+        if (template_starts[m->block->meta[i].handler + 1] == n) continue;
+        struct place p[4];
+        for (int k = 0; k < 4; k++) {
+            p[k] = place_of(o->j, &m->block->code[i], template_ops[n][k + 1]);
+            for (r = 0; k && r < results; r++)
+                if (same(p[k], result[r])) { p[k] = (struct place){IN_REGISTER, temporary[r]}; break; }
+        }
+        for (r = 0; r < results && !same(p[0], result[r]);) r++;
+        if (r == results) result[results++] = p[0];
+        compute(o, template_ops[n][0], (struct place){IN_REGISTER, temporary[r]}, p[1], p[2], p[3]);
+    }
+    compare(o, a, b, 0);
+    for (r = 0; r < results; r++) /* neither cmov nor mov changes a flag */
+        if (result[r].kind == IN_REGISTER) rr(o, 0x0f40 | (cc ^ 1), (int)result[r].v, temporary[r], 0);
+        else { rp(o, 0x0f40 | cc, temporary[r], result[r], 0); move_to(o, result[r], temporary[r]); }
+    rr(o, 0x0f90 | cc, 0, RCX, 0);
+    rr(o, 0x0fb6, RCX, RCX, 0);
+    data(o, 0x01, RCX, &m->skipped, 1);
+    load_constant(o, RDX, m->block->charge); /* given back when they were skipped */
+    rr(o, 0x0faf, RDX, RCX, 1);
+    rr(o, 0x03, R15, RDX, 1);
+}
+
+struct side { uint8_t *from; struct member *m; int taken; }; /* a branch off the path */
+
+/* The branch at the end of member k. */
+static void emit_branch(struct out *o, struct trace *t, int k, int cc, uint8_t *again, struct side *sides, int *count)
+{
+    struct member *m = &t->member[k];
+    int last = k + 1 == t->members;
+    if (last && t->is_loop) { /* round again, or on to the only way out */
+        aim(jump_if(o, m->path_taken ? cc : cc ^ 1), again);
+        emit_way(o, m, !m->path_taken);
+        return;
+    }
+    int off = last ? 1 : !m->path_taken; /* which side leaves the path */
+    sides[(*count)++] = (struct side){jump_if(o, off ? cc : cc ^ 1), m, off};
+    if (last) emit_way(o, m, 0);
+}
+
+static void emit_jumpr(struct out *o, struct member *m, struct place to)
+{
+    if (to.kind != IN_REGISTER || to.v != RAX) move(o, RAX, to);
+    count_up(o, &m->ended_taken);
+    rr(o, 0x8b, RCX, RAX, 0);
+    rr(o, 0xd1, 5, RCX, 0); /* shr 1 */
+    arithmetic(o, 4, RCX, (struct place){LITERAL, JUMP_CACHE - 1});
+    rx(o, 0x8b, RCX, RDI, RCX, 3, H(jump), 1, 0);
+    rm(o, 0x39, RAX, RCX, offsetof(struct block, pc), 0);
+    uint8_t *other = jump_if(o, CC_NE);
+    rm(o, 0xff, 0, RCX, offsetof(struct block, entered), 1);
+    rm(o, 0xff, 4, RCX, offsetof(struct block, chain), 0);
+    land(o, other);
+    rm(o, 0x89, RAX, RDI, H(pc), 0);
+    leave_with(o, NATIVE_INDIRECT, m->block);
+}
+
+/* The instructions of member k. Its last one, or the path's return to its beginning, ends the code of a trace. */
+static void emit_member(struct out *o, struct trace *t, int k, uint8_t *again, struct miss *misses, struct side *sides, int *count)
+{
+    struct member *m = &t->member[k];
+    struct block *b = m->block;
+    int last = k + 1 == t->members;
+    for (uint32_t i = 0; i < b->count_n; i++) {
+        struct insn *in = &b->code[i];
+        int handler = b->meta[i].handler, kind = kind_of(b, i);
+        if (!kind) {
+            count_up(o, &m->ended);
+            load_constant(o, RAX, (uint64_t)(uintptr_t)in);
+            rm(o, 0x89, RAX, RDI, H(native_insn), 1);
+            leave_with(o, NATIVE_RESUME, b);
+            return;
+        }
+        if (kind == 3 && emit_routine(o, (const struct routine *)in->host)) continue;
+        if (kind >= 2) {
+            load_constant(o, RAX, (uint64_t)(uintptr_t)in);
+            load_constant(o, RCX, (uint64_t)(uintptr_t)(kind == 3 ? routine_call : template_functions[handler]));
+            call_to(o, o->j->call);
+            continue;
+        }
+        for (int n = template_starts[handler]; n < template_starts[handler + 1]; n++) {
+            const uint8_t *op = template_ops[n];
+            int code = op[0];
+            struct place d = place_of(o->j, in, op[1]), a = place_of(o->j, in, op[2]), e = place_of(o->j, in, op[3]), f = place_of(o->j, in, op[4]);
+            if (code == T_JUMP || is_branch(code)) m->target = code == T_JUMP ? a.v : f.v;
+            if (code == T_JUMP) {
+                if (last && !t->is_loop) emit_way(o, m, 1);
+                else if (last) jump_to(o, again);
+                return;
+            }
+            if (code == T_JUMPR) { emit_jumpr(o, m, a); return; }
+            if (is_branch(code) && !last && m[1].conditional) {
+                emit_hammock(o, &m[1], branch_codes[code - T_BEQ], a, e);
+                return;
+            }
+            if (is_branch(code)) {
+                compare(o, a, e, code == T_BEQ || code == T_BNE);
+                emit_branch(o, t, k, branch_codes[code - T_BEQ], again, sides, count);
+                return;
+            }
+            if (code >= T_LOAD8U && code <= T_STORE32) {
+                struct site *site = &t->site[t->sites];
+                *site = (struct site){.interval = -1, .since = b->count, .index = i, .member = m, .in = in, .size = (uint8_t)(1 << log2_size(code)), .is_store = code >= T_STORE8};
+                access_memory(o, code, site, code >= T_STORE8 ? f : d, a, e.v, &misses[t->sites++]);
+            } else
+                compute(o, code, d, a, e, f);
+        }
+    }
+    if (last && t->is_loop) jump_to(o, again);
+    else if (last) emit_way(o, m, 0);
+}
+
+/* Where a way out leads while its successor is not compiled. */
+static void emit_leaving(struct out *o, struct member *m, int taken)
+{
+    struct block *b = m->block;
+    m->way[taken] = o->p;
+    if (taken) {
+        load_constant(o, RAX, m->target);
+        rm(o, 0x89, RAX, RDI, H(pc), 0);
+    }
+    leave_with(o, taken ? NATIVE_TAKEN : NATIVE_NEXT, b);
+    aim(m->jump[taken], m->way[taken]);
+}
+
+/* An entry of a counted loop: 1 when its function did all iterations, up to the branch that falls through. */
+static int native_loop(struct hart *h, struct insn *block)
+{
+    struct block *b = (struct block *)(void *)block;
+    struct insn *in = &b->counted;
+    if (in->k[0]) { in->k[0]--; return 0; }
+    switch (b->loop(h, b)) { /* it charges and counts itself */
+    case 1: in->k[1] = 0; return 1;
+    case 2: return 0; /* its next iteration is another entry */
+    }
+    in->k[1] = 2 * in->k[1] + 1;
+    if (in->k[1] > MOST_SKIPPED) in->k[1] = MOST_SKIPPED;
+    in->k[0] = in->k[1];
+    return 0;
+}
+
+/* Entries of a block with such a function (loops.h) come here; the trace is for what that does not do. */
+static void emit_loop(struct out *o, struct trace *t)
+{
+    const uint8_t *body = t->chain;
+    t->chain = o->p;
+    rm(o, 0x89, R15, RDI, H(fuel), 1);
+    load_constant(o, RAX, (uint64_t)(uintptr_t)t->block);
+    load_constant(o, RCX, (uint64_t)(uintptr_t)native_loop);
+    call_to(o, o->j->call);
+    rm(o, 0x8b, R15, RDI, H(fuel), 1);
+    rr(o, 0x85, RAX, RAX, 0);
+    aim(jump_if(o, CC_E), body);
+    if (t->member->jump[0]) jump_to(o, t->member->jump[0] - 1); /* itself a jump to the successor */
+    else leave_with(o, NATIVE_NEXT, t->block);
+}
+
+/* Compile the path that begins with a block; 0 when there is no room. */
+static int compile_trace(struct jit *j, struct block *head)
+{
+    struct out hot = {.p = j->at, .j = j}, cold = {.p = j->cold, .j = j};
+    struct miss misses[TRACE_INSTRUCTIONS + 64];
+    struct side sides[TRACE_BLOCKS];
+    int branched = 0;
+    uint8_t *again = NULL;
+    if (j->limit - j->at < HOT_ROOM || j->cold_limit - j->cold < COLD_ROOM || j->data_limit - j->data < DATA_ROOM) { j->full = 1; return 0; }
+    if (j->count == j->room) {
+        struct trace **grown = realloc(j->list, (size_t)(j->room + 256) * sizeof *grown);
+        if (!grown) return 0;
+        j->list = grown;
+        j->room += 256;
+    }
+    struct trace *t = take_data(j, sizeof *t);
+    t->block = head;
+    t->member = take_data(j, TRACE_BLOCKS * sizeof *t->member);
+    choose_path(t, head);
+    j->data = (uint8_t *)&t->member[t->members];
+    uint32_t accesses = 0;
+    for (int k = t->members - 1; k >= 0; k--) {
+        struct member *m = &t->member[k];
+        m->trace = t;
+        m->refund = t->charge;
+        t->charge += m->block->charge;
+        m->block->traces++;
+        m->block->seen = m->block->count - m->block->traced;
+        accesses += m->block->count_n;
+    }
+    t->site = take_data(j, accesses * sizeof *t->site);
+    if (t->is_loop) { again = hot.p; count_up(&hot, &t->loops); }
+    t->chain = hot.p;
+    data(&hot, 0x2b, R15, &t->charge, 1);
+    data(&hot, 0x85, R15, j->exhausted, 1);
+    uint8_t *out_of_fuel = jump_if(&hot, CC_NE);
+    for (int k = 0; k < t->members; k++)
+        if (t->member[k].conditional) {
+            if (k + 1 == t->members) jump_to(&hot, again);
+        } else
+            emit_member(&hot, t, k, again, misses, sides, &branched);
+    for (int n = 0; n < branched; n++) {
+        land(&hot, sides[n].from);
+        emit_way(&hot, sides[n].m, sides[n].taken);
+    }
+    t->code = t->chain;
+    t->end = hot.p;
+    t->cold = cold.p;
+    land(&cold, out_of_fuel);
+    data(&cold, 0x03, R15, &t->charge, 1);
+    leave_with(&cold, NATIVE_FUEL, head);
+    for (int k = 0; k < t->members; k++)
+        for (int taken = 0; taken < 2; taken++)
+            if (t->member[k].jump[taken]) emit_leaving(&cold, &t->member[k], taken);
+    for (int n = 0; n < t->sites; n++) emit_miss(&cold, &misses[n]);
+    if (head->loop) emit_loop(&cold, t);
+    t->cold_end = cold.p;
+    for (int k = 0; k < t->members; k++)
+        for (uint32_t i = 0; i < t->member[k].block->count_n; i++) t->member[k].block->meta[i].frozen = 1;
+    j->at = (uint8_t *)(((uintptr_t)hot.p + 15) & ~(uintptr_t)15);
+    j->cold = cold.p;
+    j->list[j->count++] = t;
+    head->compiled = t;
+    head->wanted = 0;
+    head->chain = t->chain;
+    head->native.k[0] = 0;
+    head->native.handler = handler_address[HANDLER_NATIVE];
+    head->entry = &head->native;
+    return 1;
+}
+#endif
