@@ -638,14 +638,3 @@ def uses_pc(instruction: Instruction) -> bool:
 def step_lines() -> list[str]:
     """The C enumeration of steps."""
     return ["#define STEP_CODES " + ", ".join(f"S_{code.upper()}" for code in STEPS), ""]
-
-
-def compiles(instruction: Instruction, registers: Mapping[str, tuple[int, int, int, bool]]) -> bool:
-    """Whether typical words of an instruction have routines: all fields 0, and all at their highest values."""
-    ones = ~instruction.mask & ((1 << 8 * instruction.size) - 1)
-    try:
-        for word in (instruction.match, instruction.match | ones):
-            routine(instruction, word, 0x8000_0000, registers)
-    except NoRoutine:
-        return False
-    return True

@@ -266,8 +266,13 @@ def test_a_handler_sees_the_trap() -> None:
     """raise, and an access that faults, in mid-block: mepc, mcause, mtval, and counts behind the return."""
     handler = [csrrs(A2, MEPC), addi(A2, A2, 4), csrrw(ZERO, MEPC, A2), MRET]
     body = [auipc(S0, 0), addi(S0, S0, -4 * len(handler)), csrrw(ZERO, MTVEC, S0), addi(S1, ZERO, 8)]
-    traps = [word("RAISE_IF", rd=A0, rs1=ZERO, rs2=S1), word("LOAD_POST", rd=A0, rs1=S1, imm=4),
-             word("LOAD_TWO", rd=A0, rs1=S1), word("LOAD_CHECK", rd=A0, rs1=A3), word("EXCHANGE", rd=A0, rs1=S1, rs2=S1)]  # fmt: skip
+    traps = [
+        word("RAISE_IF", rd=A0, rs1=ZERO, rs2=S1),
+        word("LOAD_POST", rd=A0, rs1=S1, imm=4),
+        word("LOAD_TWO", rd=A0, rs1=S1),
+        word("LOAD_CHECK", rd=A0, rs1=A3),
+        word("EXCHANGE", rd=A0, rs1=S1, rs2=S1),
+    ]
     loop = [*traps, addi(T0, T0, -1), bne(T0, ZERO, -4 * (len(traps) + 1)), csrrw(ZERO, MTVEC, ZERO), EXIT]
     found = same(
         flat([jal(ZERO, 4 + 4 * len(handler)), *handler, *body, *loop]), 1000, {T0: 5, A3: DATA}, core="ibex-small"
