@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rvsim.bench.peers import OWN
+
 FALL = 0.2
 """Largest fall of the ratio that passes: rounds on a shared machine differ by some percent."""
 
 
 def ratios(document: Mapping[str, Any]) -> dict[str, float]:
-    """Median speed of rvsim relative to the reference, by guest."""
+    """Median speed of rvsim relative to the reference, by guest and way of running it."""
     return {
-        row["guest"]: row["ratio"]["median"]
+        row["guest"] if row["peer"] == "rvsim" else f"{row['guest']} ({row['peer']})": row["ratio"]["median"]
         for row in document["results"]
-        if row["peer"] == "rvsim" and row.get("ratio")
+        if row["peer"] in OWN and row.get("ratio")
     }
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from rvsim.bench import targets
 
 COLUMNS = ("guest", "simulator", "CPU seconds (min–max)", "speed ratio (min–max)", "MIPS")
 
@@ -22,12 +24,18 @@ def cells(row: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
     )
 
 
+def _table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in [columns, ("---",) * len(columns), *lines])
+
+
 def markdown(document: Mapping[str, Any]) -> str:
     """The whole page: how it was measured, the table, what was left out and why."""
     machine, rows = document["machine"], document["results"]
     versions = "\n".join(f"* {name}: {version}" for name, version in document["versions"].items())
     left_out = "\n".join(f"* {row['peer']}, {row['guest']}: {row['left_out']}" for row in rows if "left_out" in row)
-    table = "\n".join(f"| {' | '.join(line)} |" for line in [COLUMNS, ("---",) * len(COLUMNS), *map(cells, rows)])
+    table = _table(COLUMNS, [*map(cells, rows)])
+    met = targets.compared(rows)
+    aims = f"\n## Targets\n\n{_table(targets.COLUMNS, met)}\n" if met else ""
     page = f"""# Benchmarks
 
 Written by `{document["command"]}` on {document["date"]}; do not edit.
@@ -38,8 +46,11 @@ Each figure is the CPU time (user and system) of a whole process, start-up inclu
 {document["reference"]} run of the same round; above 1 is faster. MIPS: millions of retired instructions a CPU second;
 the count is rvsim's, the same for every simulator. Guest `nop` shows what starting costs.
 
-{table}
+`rvsim` is what a user gets: compiled code with counted loops; `rvsim-jit` is without counted loops, `rvsim-interp` the
+interpreter alone; `-dcache` with a data cache of 16 KiB, 4 ways, lines of 32 bytes (docs/engine.md).
 
+{table}
+{aims}
 Versions:
 
 {versions}

@@ -12,21 +12,25 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from rvsim.bench.peers import Peer
+from rvsim.bench.peers import OWN, Peer
 from rvsim.errors import RvsimError
 
 SCHEMA = "rvsim.bench/1"
 REFERENCE = "qemu-riscv32"
+WARM_UP = {"RVSIM_LOOPS": "wait"}
+"""The uncounted round leaves the cache of counted loops filled (docs/engine.md)."""
 
 
-def cpu_seconds(argv: Sequence[str]) -> float:
-    """Run one process to its end and return its user and system time in seconds.
+def cpu_seconds(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> float:
+    """Run one process to its end and return its user and system time in seconds; `environment` goes beside ours.
 
     Raises
     ------
     RvsimError
         The process cannot be started or does not end with status 0.
     """
+    # An installation has its bytecode; in a checkout the warm-up writes it.
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryFile() as errors:
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -34,7 +38,7 @@ def cpu_seconds(argv: Sequence[str]) -> float:
             (os.POSIX_SPAWN_DUP2, errors.fileno(), 2),
         ]
         try:
-            process = os.posix_spawnp(argv[0], [*argv], os.environ, file_actions=actions)
+            process = os.posix_spawnp(argv[0], [*argv], {**variables, **(environment or {})}, file_actions=actions)
         except OSError as error:
             raise RvsimError(f"expected to start {argv[0]}, found: {error.strerror}") from error
         _, wait_status, usage = os.wait4(process, 0)
@@ -89,29 +93,27 @@ def measure(
         A process failed.
     """
     left_out: dict[tuple[str, str], str] = {}
-    seconds: dict[tuple[str, str], list[float]] = {(g.stem, p.name): [] for g in guests for p in peers}
+    runs = [(guest, peer) for guest in guests for peer in peers if peer.guests is None or guest.stem in peer.guests]
+    seconds: dict[tuple[str, str], list[float]] = {(guest.stem, peer.name): [] for guest, peer in runs}
     for round_number in range(rounds + 1):
         progress(f"round {round_number} of {rounds}" if round_number else "warm-up")
-        for guest in guests:
-            for peer in peers:
-                key = (guest.stem, peer.name)
-                if key in left_out:
-                    continue
-                try:
-                    taken = cpu_seconds(peer.argv(str(guest)))
-                except RvsimError as error:
-                    if round_number or peer.name == "rvsim":
-                        raise
-                    left_out[key] = str(error)
-                    progress(f"{peer.name} is left out for {guest.stem}: {error}")
-                else:
-                    if round_number:
-                        seconds[key].append(taken)
-    return [
-        _row(guest.stem, peer.name, seconds, left_out, instructions.get(guest.stem))
-        for guest in guests
-        for peer in peers
-    ]
+        for guest, peer in runs:
+            key = (guest.stem, peer.name)
+            if key in left_out:
+                continue
+            try:
+                taken = cpu_seconds(
+                    peer.argv(str(guest)), {**({} if round_number else WARM_UP), **dict(peer.environment)}
+                )
+            except RvsimError as error:
+                if round_number or peer.name.startswith("rvsim"):
+                    raise
+                left_out[key] = str(error)
+                progress(f"{peer.name} is left out for {guest.stem}: {error}")
+            else:
+                if round_number:
+                    seconds[key].append(taken)
+    return [_row(guest.stem, peer.name, seconds, left_out, instructions.get(guest.stem)) for guest, peer in runs]
 
 
 def _row(
@@ -147,7 +149,10 @@ def document(rows: list[dict[str, Any]], peers: Sequence[Peer], rounds: int, com
             "cores": os.cpu_count(),
             "system": f"{platform.system()} {platform.machine()}",
         },
-        "versions": {"python": platform.python_version(), **{peer.name: peer.version for peer in peers}},
+        "versions": {
+            "python": platform.python_version(),
+            **{peer.name: peer.version for peer in peers if peer.name == "rvsim" or peer.name not in OWN},
+        },
         "results": rows,
     }
 

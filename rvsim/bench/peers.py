@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rvsim.errors import UsageError
 
@@ -26,19 +28,37 @@ class Peer:
         Arguments of the process; `"{guest}"` stands for the guest's path.
     version : str
         What the simulator says its version is.
+    environment : tuple of (str, str)
+        Variables that its processes get beside ours.
+    guests : tuple of str, optional
+        The only guests it runs, by the stem of their files; all without.
     """
 
     name: str
     command: tuple[str, ...]
     version: str
+    environment: tuple[tuple[str, str], ...] = ()
+    guests: tuple[str, ...] | None = None
 
     def argv(self, guest: str) -> list[str]:
         """The command for one guest."""
         return [guest if word == GUEST else word for word in self.command]
 
 
+DCACHE = ("--dcache", "16K,4,32")
+PLAIN = (("RVSIM_LOOPS", "0"),)
+# Ways to run rvsim: options, environment, guests. The first is what a user gets: compiled code with counted loops.
+OWN: dict[str, tuple[tuple[str, ...], tuple[tuple[str, str], ...], tuple[str, ...] | None]] = {
+    "rvsim": ((), (), None),
+    "rvsim-interp": (("--engine", "interp"), PLAIN, None),
+    "rvsim-jit": (("--engine", "jit"), PLAIN, None),
+    "rvsim-interp-dcache": (("--engine", "interp", *DCACHE), PLAIN, ("branchy",)),
+    "rvsim-jit-dcache": (("--engine", "jit", *DCACHE), PLAIN, ("branchy",)),
+}
+
+
 def find_peers(names: Sequence[str] | None = None) -> list[Peer]:
-    """Find rvsim and every peer found on this machine, or those of `names` in that order.
+    """Find rvsim, in each way of running it, and every peer found on this machine, or those of `names` in that order.
 
     Parameters
     ----------
@@ -54,7 +74,8 @@ def find_peers(names: Sequence[str] | None = None) -> list[Peer]:
     UsageError
         A name is unknown, or that peer is not on this machine.
     """
-    finders = {"rvsim": _rvsim, "qemu-riscv32": _qemu, "spike": _spike, "unicorn": _unicorn}
+    own = {name: functools.partial(_rvsim, name) for name in OWN}
+    finders: dict[str, Callable[[], Peer | None]] = {**own, "qemu-riscv32": _qemu, "spike": _spike, "unicorn": _unicorn}
     if names is None:
         return [peer for find in finders.values() if (peer := find()) is not None]
     peers = []
@@ -68,10 +89,13 @@ def find_peers(names: Sequence[str] | None = None) -> list[Peer]:
     return peers
 
 
-def _rvsim() -> Peer:
+def _rvsim(name: str) -> Peer:
     from rvsim._version import __version__
 
-    return Peer("rvsim", (sys.executable, "-m", "rvsim", "run", GUEST, "--quiet"), __version__)
+    options, environment, guests = OWN[name]
+    script = Path(sys.executable).with_name("rvsim")
+    command = (str(script),) if script.exists() else (sys.executable, "-m", "rvsim")
+    return Peer(name, (*command, "run", GUEST, "--quiet", *options), __version__, environment, guests)
 
 
 def _qemu() -> Peer | None:

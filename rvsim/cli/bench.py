@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="counted rounds (default: %(default)s)")
     parser.add_argument("--guests", nargs="+", type=Path, metavar="ELF", help="guests (default: kernels/bench/*.elf)")
-    parser.add_argument("--peers", nargs="+", metavar="NAME", help="simulators (default: rvsim and all that are found)")
+    parser.add_argument(
+        "--peers",
+        nargs="+",
+        metavar="NAME",
+        help="simulators (default: rvsim in each way of running it, and all that are found)",
+    )
     parser.add_argument("--json", metavar="FILE", help="write every round, the machine and the versions; - is stdout")
     parser.add_argument(
         "--check",
@@ -129,10 +135,17 @@ def _progress(message: str) -> None:
 
 
 def _print_table(rows: list[dict[str, object]]) -> None:
+    from rvsim.bench import targets
     from rvsim.bench.markdown import COLUMNS, cells
 
-    lines = [COLUMNS, *map(cells, rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
+    _print_lines([COLUMNS, *map(cells, rows)])
+    if met := targets.compared(rows):
+        print()
+        _print_lines([targets.COLUMNS, *met])
+
+
+def _print_lines(lines: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 

@@ -9,6 +9,7 @@ import pytest
 from rvsim.bench.markdown import COLUMNS, cells, markdown
 from rvsim.bench.measure import cpu_seconds, document, measure
 from rvsim.bench.peers import Peer, find_peers
+from rvsim.bench.targets import compared
 from rvsim.errors import RvsimError, UsageError
 
 
@@ -99,7 +100,7 @@ def test_the_document_says_how_to_repeat_it(guest):
 
 
 def test_unknown_peers_are_refused():
-    with pytest.raises(UsageError, match="expected names among rvsim, qemu-riscv32, spike, unicorn, found 'qmeu'"):
+    with pytest.raises(UsageError, match=r"expected names among rvsim, rvsim-interp, .*, unicorn, found 'qmeu'"):
         find_peers(["qmeu"])
 
 
@@ -108,3 +109,33 @@ def test_qemu_says_its_version():
     (qemu,) = find_peers(["qemu-riscv32"])
     assert qemu.version.startswith("qemu-riscv32 version")
     assert qemu.argv("x.elf")[1:] == ["x.elf"]
+
+
+def test_a_simulator_may_run_some_guests_only_and_have_an_environment(guest, tmp_path):
+    log = tmp_path / "log"
+    write = f"import os; open({str(log)!r}, 'a').write(os.environ.get('RVSIM_LOOPS', '-') + ' ')"
+    rows = measure(
+        [guest],
+        [
+            Peer("some", ("no such program",), "1", guests=("another",)),
+            Peer("plain", (*python(write),), "1", (("RVSIM_LOOPS", "0"),)),
+            peer("other", write),
+        ],
+        1,
+        {},
+    )
+    assert [row["peer"] for row in rows] == ["plain", "other"]
+    assert log.read_text() == "0 wait 0 - ", "only the warm-up waits for compiled loops"
+
+
+def test_targets_are_compared_with_the_median():
+    rows = [
+        {"guest": "conv3x3", "peer": "rvsim-jit", "ratio": {"median": 0.75, "min": 0.7, "max": 0.8}},
+        {"guest": "conv3x3", "peer": "rvsim", "ratio": {"median": 1.19, "min": 1.0, "max": 1.3}},
+        {"guest": "conv3x3", "peer": "qemu-riscv32", "ratio": {"median": 1, "min": 1, "max": 1}},
+        {"guest": "gemv_x10", "peer": "rvsim", "ratio": None},
+    ]
+    assert compared(rows) == [
+        ("conv3x3", "rvsim-jit", "0.75", "0.750 (0.700–0.800)", "yes"),
+        ("conv3x3", "rvsim", "1.20", "1.190 (1.000–1.300)", "no"),
+    ]
