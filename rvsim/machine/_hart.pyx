@@ -480,9 +480,10 @@ cdef class Hart:
             b.loop = loop_open(path.encode("utf-8", "surrogateescape"))
             if b.loop != NULL:
                 b.counted.handler = handler_address[HANDLER_LOOP]
-                b.unwanted = b.compiled != NULL
                 if b.compiled == NULL:
                     b.entry = &b.counted
+                if self.h.jit != NULL:  # traces call it from now on
+                    self.h.jit.again = 1
                 self.joins.add(b.pc)
                 for i in range(self.block_count):
                     if self.blocks[i].pc < b.pc < self.blocks[i].end and self.blocks[i].listed == 1:

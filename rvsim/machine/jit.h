@@ -28,7 +28,6 @@ enum { NATIVE_NEXT, NATIVE_TAKEN, NATIVE_INDIRECT, NATIVE_ENTER, NATIVE_RESUME, 
 enum { CODE = 20 << 20, COLD = 20 << 20, DATA = 24 << 20, STUBS_ROOM = 1 << 12, REBUILDS = 64 };
 #define H(field) ((int32_t)offsetof(struct hart, field))
 #include "jit_trace.h"
-static const uint8_t pinnable[10] = {RBX, RBP, RSI, R8, R9, R10, R11, R12, R13, R14};
 
 static void spill(struct out *o) { for (int n = 0; n < o->j->pins; n++) rm(o, 0x89, pinnable[n], RDI, H(x) + 4 * o->j->guest[n], 0); }
 static void reload(struct out *o) { for (int n = 0; n < o->j->pins; n++) rm(o, 0x8b, pinnable[n], RDI, H(x) + 4 * o->j->guest[n], 0); }
@@ -153,7 +152,7 @@ static void forget(struct jit *j, struct trace *t)
 static int is_unwanted(const struct trace *t)
 {
     for (int k = 0; k < t->members; k++)
-        if (t->member[k].block->dead || t->member[k].block->unwanted) return 1;
+        if (t->member[k].block->dead || t->member[k].block->unwanted || (t->member[k].loop && t->member[k].loop->dead)) return 1;
     return 0;
 }
 
@@ -163,11 +162,12 @@ static int choose_pins(struct jit *j, struct block **blocks, int count)
     uint64_t uses[32] = {0}, before = 0, now = 0;
     for (int n = 0; n < count; n++) {
         struct block *b = blocks[n];
+        uint64_t entries = b->loop ? b->count - b->taken : b->count;
         for (uint32_t i = 0; i < b->count_n; i++) {
             if (b->meta[i].handler >= HANDLER_COUNT || template_kinds[b->meta[i].handler] != 1) continue;
             for (int t = template_starts[b->meta[i].handler]; t < template_starts[b->meta[i].handler + 1]; t++)
                 for (int k = 1; k < 5; k++)
-                    if (template_ops[t][k] >> 6 == 1) uses[b->code[i].r[template_ops[t][k] & 63] & 31] += b->count;
+                    if (template_ops[t][k] >> 6 == 1) uses[b->code[i].r[template_ops[t][k] & 63] & 31] += entries;
         }
     }
     uint8_t host_of[32] = {0}, guest[sizeof pinnable];

@@ -28,6 +28,7 @@ struct member { /* a block of a trace */
     uint64_t ended;      /* passes that ended within this block, or at its end without a taken branch */
     uint64_t ended_taken; /* passes that ended with its taken branch or jump */
     uint64_t skipped;    /* passes that left a conditional block out */
+    struct block *loop;  /* a counted loop on the way to the next member, which its function does and counts; NULL without one */
     uint8_t path_taken;  /* the path goes on along its taken branch */
     uint8_t conditional; /* the block is executed or not without a jump; the one before it ends in the branch */
     uint8_t *jump[2], *way[2]; /* jumps out, next and taken, NULL without one; where they lead while there is no compiled successor */

@@ -10,6 +10,8 @@
 
 enum { HOT_ROOM = 1 << 17, COLD_ROOM = 1 << 16, DATA_ROOM = 1 << 16, HAMMOCK_INSTRUCTIONS = 4, HAMMOCK_RESULTS = 2, UNROLL = 4, UNROLL_INSTRUCTIONS = 48 };
 
+static const uint8_t pinnable[10] = {RBX, RBP, RSI, R8, R9, R10, R11, R12, R13, R14};
+
 /* ------------------------------------------------------------ which blocks */
 static int compilable(const struct block *b) { return b->listed == 1 && !b->dead && kind_of(b, 0); }
 
@@ -98,6 +100,11 @@ static void choose_path(struct trace *t, struct block *head)
 {
     uint32_t instructions = 0;
     struct block *b = head, *next;
+    if (head->loop) { /* its own trace is for what its function does not do */
+        t->member[t->members++] = (struct member){.block = head, .path_taken = 1};
+        t->is_loop = 1;
+        return;
+    }
     for (;;) {
         t->member[t->members++].block = b;
         instructions += b->count_n;
@@ -109,8 +116,15 @@ static void choose_path(struct trace *t, struct block *head)
             instructions += m->block->count_n;
             next = b->target;
         } else {
+            struct member *m = &t->member[t->members - 1];
             next = continuation(t, t->members - 1);
+            if (next && next->loop && !next->dead) {
+                m->loop = next;
+                next = next->next;
+                if (next == head) next = NULL;
+            }
             if (next && next != head && (next->compiled || !may_follow(t, next, instructions))) next = NULL;
+            if (!next) m->loop = NULL;
         }
         if (!next) { t->member[t->members - 1].path_taken = 0; return; }
         if (next == head) { unroll(t, instructions); return; }
@@ -271,6 +285,34 @@ static void emit_member(struct out *o, struct trace *t, int k, uint8_t *again, s
     else if (last) emit_way(o, m, 0);
 }
 
+/* Have a counted loop's function do it. The zero flag says that the loop has ended; else it goes on at its beginning. */
+static void emit_loop(struct out *o, struct block *b)
+{
+    static const uint32_t lost = 1 << RSI | 1 << R8 | 1 << R9 | 1 << R10 | 1 << R11;
+    uint32_t used = 0, written = 0;
+    for (uint32_t i = 0; i < b->count_n; i++) {
+        int handler = b->meta[i].handler;
+        for (int n = template_starts[handler]; n < template_starts[handler + 1]; n++)
+            for (int k = 1; k < 5; k++)
+                if (template_ops[n][k] >> 6 == 1) {
+                    uint32_t bit = 1u << (b->code[i].r[template_ops[n][k] & 63] & 31);
+                    used |= bit;
+                    if (k == 1) written |= bit;
+                }
+    }
+    for (int n = 0; n < o->j->pins; n++)
+        if (used >> o->j->guest[n] & 1 || lost >> pinnable[n] & 1) rm(o, 0x89, pinnable[n], RDI, H(x) + 4 * o->j->guest[n], 0);
+    rm(o, 0x89, R15, RDI, H(fuel), 1);
+    load_constant(o, RSI, (uint64_t)(uintptr_t)b);
+    load_constant(o, RAX, (uint64_t)(uintptr_t)b->loop);
+    put8(o, 0xff); put8(o, 0xd0); /* call rax */
+    load_constant(o, RDI, (uint64_t)(uintptr_t)o->j->hart);
+    rm(o, 0x8b, R15, RDI, H(fuel), 1);
+    for (int n = 0; n < o->j->pins; n++)
+        if (written >> o->j->guest[n] & 1 || lost >> pinnable[n] & 1) rm(o, 0x8b, pinnable[n], RDI, H(x) + 4 * o->j->guest[n], 0);
+    arithmetic(o, 7, RAX, (struct place){LITERAL, 1});
+}
+
 /* Where a way out leads while its successor is not compiled. */
 static void emit_leaving(struct out *o, struct member *m, int taken)
 {
@@ -284,46 +326,14 @@ static void emit_leaving(struct out *o, struct member *m, int taken)
     aim(m->jump[taken], m->way[taken]);
 }
 
-/* An entry of a counted loop: 1 when its function did all iterations, up to the branch that falls through. */
-static int native_loop(struct hart *h, struct insn *block)
-{
-    struct block *b = (struct block *)(void *)block;
-    struct insn *in = &b->counted;
-    if (in->k[0]) { in->k[0]--; return 0; }
-    switch (b->loop(h, b)) { /* it charges and counts itself */
-    case 1: in->k[1] = 0; return 1;
-    case 2: return 0; /* its next iteration is another entry */
-    }
-    in->k[1] = 2 * in->k[1] + 1;
-    if (in->k[1] > MOST_SKIPPED) in->k[1] = MOST_SKIPPED;
-    in->k[0] = in->k[1];
-    return 0;
-}
-
-/* Entries of a block with such a function (loops.h) come here; the trace is for what that does not do. */
-static void emit_loop(struct out *o, struct trace *t)
-{
-    const uint8_t *body = t->chain;
-    t->chain = o->p;
-    rm(o, 0x89, R15, RDI, H(fuel), 1);
-    load_constant(o, RAX, (uint64_t)(uintptr_t)t->block);
-    load_constant(o, RCX, (uint64_t)(uintptr_t)native_loop);
-    call_to(o, o->j->call);
-    rm(o, 0x8b, R15, RDI, H(fuel), 1);
-    rr(o, 0x85, RAX, RAX, 0);
-    aim(jump_if(o, CC_E), body);
-    if (t->member->jump[0]) jump_to(o, t->member->jump[0] - 1); /* itself a jump to the successor */
-    else leave_with(o, NATIVE_NEXT, t->block);
-}
-
 /* Compile the path that begins with a block; 0 when there is no room. */
 static int compile_trace(struct jit *j, struct block *head)
 {
     struct out hot = {.p = j->at, .j = j}, cold = {.p = j->cold, .j = j};
     struct miss misses[TRACE_INSTRUCTIONS + 64];
-    struct side sides[TRACE_BLOCKS];
+    struct side sides[2 * TRACE_BLOCKS];
     int branched = 0;
-    uint8_t *again = NULL;
+    uint8_t *again = NULL, *done = NULL, *enter = NULL;
     if (j->limit - j->at < HOT_ROOM || j->cold_limit - j->cold < COLD_ROOM || j->data_limit - j->data < DATA_ROOM) { j->full = 1; return 0; }
     if (j->count == j->room) {
         struct trace **grown = realloc(j->list, (size_t)(j->room + 256) * sizeof *grown);
@@ -347,16 +357,29 @@ static int compile_trace(struct jit *j, struct block *head)
         accesses += m->block->count_n;
     }
     t->site = take_data(j, accesses * sizeof *t->site);
-    if (t->is_loop) { again = hot.p; count_up(&hot, &t->loops); }
     t->chain = hot.p;
+    if (head->loop) {
+        emit_loop(&hot, head);
+        done = jump_if(&hot, CC_E);
+        enter = jump_if(&hot, CC_NE);
+    }
+    if (t->is_loop) { again = hot.p; count_up(&hot, &t->loops); }
+    if (enter) land(&hot, enter);
+    else t->chain = hot.p;
     data(&hot, 0x2b, R15, &t->charge, 1);
     data(&hot, 0x85, R15, j->exhausted, 1);
     uint8_t *out_of_fuel = jump_if(&hot, CC_NE);
     for (int k = 0; k < t->members; k++)
         if (t->member[k].conditional) {
             if (k + 1 == t->members) jump_to(&hot, again);
-        } else
+        } else {
+            struct member *m = &t->member[k];
             emit_member(&hot, t, k, again, misses, sides, &branched);
+            if (!m->loop) continue;
+            emit_loop(&hot, m->loop);
+            sides[branched++] = (struct side){jump_if(&hot, CC_NE), m, m->path_taken};
+        }
+    if (done) aim(done, t->member[0].jump[0] - 1); /* as its last iteration leaves, but that is counted */
     for (int n = 0; n < branched; n++) {
         land(&hot, sides[n].from);
         emit_way(&hot, sides[n].m, sides[n].taken);
@@ -371,7 +394,6 @@ static int compile_trace(struct jit *j, struct block *head)
         for (int taken = 0; taken < 2; taken++)
             if (t->member[k].jump[taken]) emit_leaving(&cold, &t->member[k], taken);
     for (int n = 0; n < t->sites; n++) emit_miss(&cold, &misses[n]);
-    if (head->loop) emit_loop(&cold, t);
     t->cold_end = cold.p;
     for (int k = 0; k < t->members; k++)
         for (uint32_t i = 0; i < t->member[k].block->count_n; i++) t->member[k].block->meta[i].frozen = 1;
