@@ -72,6 +72,14 @@ def add_machine_arguments(parser: argparse.ArgumentParser, also: str = "") -> No
         metavar="KEY=VALUE",
         help="change one setting, such as core.clock_mhz=50 or accel.pe_rows=4",
     )
+    for option, what in (("--icache", "instruction"), ("--dcache", "data")):
+        parser.add_argument(
+            option,
+            metavar="SIZE,WAYS,LINE",
+            help=f"the core's {what} cache, such as 16K,4,32 or 8K,2,16,plru"
+            + (",wt,nwa" if what == "data" else "")
+            + " (docs/caches.md)",
+        )
     parser.add_argument("--max-instructions", type=_count, metavar="N", help="stop after N retired instructions")
     parser.add_argument(
         "--isa", metavar="ISA", help=f"the instruction set, such as rv32imac_zba_zbb_zbs_zcb (default: {DEFAULT_ISA})"
@@ -191,6 +199,8 @@ def load_snapshot(args: argparse.Namespace, streams: dict[str, Any]) -> Machine:
             ("--core", args.core != DEFAULT_CORE),
             ("--accel", args.accel != "off"),
             ("--set", args.set),
+            ("--icache", args.icache),
+            ("--dcache", args.dcache),
             ("--memory", args.memory),
             ("--isa", args.isa),
             ("--isa-ext", args.isa_ext),
@@ -281,6 +291,8 @@ def build_machine(
         core=core,
         accel=accel,
         isa=args.isa or DEFAULT_ISA,
+        icache=args.icache,
+        dcache=args.dcache,
         settings=settings,
         isa_ext=tuple(args.isa_ext),
         memory=tuple(args.memory),

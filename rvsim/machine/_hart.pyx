@@ -51,6 +51,25 @@ cdef extern from "hart.h":
         loop_function loop
         uint64_t looped, loop_ask
         insn counted
+        const uint32_t *recent
+        uint32_t key
+        missed *sites
+    struct cache:
+        uint32_t set_count, ways, line_shift, key_shift, policy, back, allocate
+        uint32_t refill_cycles, writeback_cycles, write_cycles, random
+        uint32_t *lines
+        uint64_t *tree
+        uint32_t recent[2][1024]
+        uint64_t misses[2]
+        uint64_t refills, evictions, write_backs, passed_stores, stall_cycles
+    struct reuse:
+        uint32_t levels, line_shift, last
+        uint32_t ways[20]
+        uint64_t places[20][65]
+        uint32_t recent[1024]
+    struct missed:
+        uint64_t misses[3]
+        uint64_t cycles
     struct member:
         block *block
     struct site:
@@ -99,6 +118,17 @@ cdef extern from "hart.h":
         site *native_site
         void (*credit)(hart *, site *) noexcept nogil
         void (*adopt)(hart *, site *) noexcept nogil
+        cache *dcache
+        cache *icache
+        reuse *data_reuse
+        reuse *fetch_reuse
+        uint32_t data_mask
+        uint32_t *data_recent[2]
+        uint32_t no_data[2]
+        uint64_t split[3]
+        void (*data)(hart *, block *, insn *, uint32_t, uint32_t, int) noexcept nogil
+        void (*fetch)(hart *, block *) noexcept nogil
+        void (*fence_i)(hart *, block *, insn *) noexcept nogil
     int EXIT_LOOKUP, EXIT_FUEL, EXIT_TRAP, EXIT_SYSTEM, EXIT_WAIT, EXIT_MODIFIED, EXIT_BREAK
     int EDGE_NONE, EDGE_NEXT, EDGE_TAKEN, EDGE_INDIRECT
     int JUMP_CACHE, NO_INSTRUCTION, NO_HANDLER, DIVIDE_BUCKETS
@@ -107,11 +137,32 @@ cdef extern from "hart.h":
     int INSTRUCTION_COUNT
     const void **handler_address
     const void **pair_address
+    const void **cached_handler_address
+    const void **cached_pair_address
     int pair_of(int, int) nogil
     uint8_t *handler_ends
     int decode(uint32_t, uint32_t, int, decoded *) nogil
     int hart_run(hart *, block *) nogil
     jit *jit_new(hart *) nogil
+    int hart_run_cached(hart *, block *) nogil
+    int RECENT, DATA_KEY_SHIFT, CACHE_LRU, CACHE_PLRU, CACHE_RANDOM
+    const uint32_t no_key
+    cache *cache_new(uint32_t, uint32_t, uint32_t, uint32_t) nogil
+    void cache_free(cache *) nogil
+    void cache_invalidate(cache *) nogil
+    uint64_t cache_clean(cache *) nogil
+    uint32_t cache_access(cache *, uint32_t, int, int *) nogil
+    void cache_forget_recent(cache *) nogil
+    int REUSE_LEVELS, REUSE_WAYS
+    reuse *reuse_new(uint32_t, uint32_t, uint32_t) nogil
+    void reuse_free(reuse *) nogil
+    void reuse_access(reuse *, uint32_t) nogil
+    void reuse_data(hart *, block *, insn *, uint32_t, uint32_t, int) noexcept nogil
+    void reuse_fetch(hart *, block *) noexcept nogil
+    void reuse_fence_i(hart *, block *, insn *) noexcept nogil
+    void cached_data(hart *, block *, insn *, uint32_t, uint32_t, int) noexcept nogil
+    void cached_fetch(hart *, block *) noexcept nogil
+    void cached_fence_i(hart *, block *, insn *) noexcept nogil
     void jit_free(jit *) nogil
     int jit_drop(jit *) nogil
     int jit_compile_hot(jit *, block **, int, uint64_t) nogil
@@ -142,6 +193,7 @@ cdef extern from "commitlog.h":
     size_t commit_line(char *, const commit *) nogil
 
 hart_run(NULL, NULL)
+hart_run_cached(NULL, NULL)
 
 cdef enum:
     BLOCK_LIMIT = 64            # instructions in a block
@@ -221,6 +273,137 @@ cdef inline uint64_t executed(block *b, uint32_t i) noexcept nogil:
     return n
 
 
+cdef class Cache:
+    """One cache without data: which lines it holds, what it counts.
+
+    Parameters
+    ----------
+    sets, ways, line_bytes : int
+        Powers of two but for the ways; what `rvsim.timing.cache` lets through.
+    policy : {"lru", "plru", "random"}
+    key_shift : int
+        log2 of the bytes by which callers that look for themselves do so.
+    back, allocate : bool
+        Stores change the line alone; stores that miss fetch it.
+    refill_cycles, writeback_cycles, write_cycles : int
+        Cycles that a refill, a line written back, a store to memory stall the core.
+    seed : int
+        Of the policy ``random``.
+    """
+
+    cdef cache *c
+
+    def __cinit__(self, uint32_t sets, uint32_t ways, uint32_t line_bytes, *, str policy="lru", key_shift=None, bint back=False,
+                  bint allocate=False, uint32_t refill_cycles=0, uint32_t writeback_cycles=0, uint32_t write_cycles=0, uint32_t seed=1):
+        cdef uint32_t shift = line_bytes.bit_length() - 1
+        self.c = cache_new(sets, ways, shift, DATA_KEY_SHIFT if key_shift is None else key_shift)
+        if self.c == NULL:
+            raise MemoryError
+        self.c.policy = {"lru": CACHE_LRU, "plru": CACHE_PLRU, "random": CACHE_RANDOM}[policy]
+        self.c.back, self.c.allocate, self.c.random = back, allocate, seed
+        self.c.refill_cycles, self.c.writeback_cycles, self.c.write_cycles = refill_cycles, writeback_cycles, write_cycles
+
+    def __dealloc__(self):
+        cache_free(self.c)
+
+    def access(self, uint32_t address, bint store=False):
+        """Read or write in the line of an address; the cycles that it stalls the core."""
+        cdef int missed
+        return cache_access(self.c, address >> self.c.line_shift, store, &missed)
+
+    def quiet(self, uint32_t address, bint store=False):
+        """Whether callers that look for themselves leave the access out, because it changes nothing."""
+        cdef uint32_t key = address >> self.c.key_shift
+        return self.c.recent[1 if store else 0][key % RECENT] == key
+
+    def clean(self):
+        """Write changed lines back and keep them; the cycles it takes."""
+        return cache_clean(self.c)
+
+    def invalidate(self):
+        """Forget every line."""
+        cache_invalidate(self.c)
+
+    def counts(self):
+        """Load misses, store misses, refills, evictions, lines written back, stores passed on, stall cycles."""
+        cdef cache *c = self.c
+        return c.misses[0], c.misses[1], c.refills, c.evictions, c.write_backs, c.passed_stores, c.stall_cycles
+
+    def state(self):
+        """For snapshots: bytes and integers."""
+        cdef size_t lines = <size_t>self.c.set_count * self.c.ways * sizeof(uint32_t), tree = self.c.set_count * sizeof(uint64_t)
+        return {
+            "lines": (<char *>self.c.lines)[:lines],
+            "tree": (<char *>self.c.tree)[:tree],
+            "random": self.c.random,
+            "counts": list(self.counts()),
+        }
+
+    def restore(self, state):
+        """Go back to a `state`.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError, OverflowError
+            The state is not one of such a cache; nothing has changed.
+        """
+        cdef cache *c = self.c
+        cdef bytes lines = state["lines"], tree = state["tree"]
+        cdef uint32_t random = state["random"]
+        counts = [check_count(value) for value in state["counts"]]
+        if <size_t>len(lines) != <size_t>c.set_count * c.ways * sizeof(uint32_t) or <size_t>len(tree) != c.set_count * sizeof(uint64_t):
+            raise ValueError("the state is of another cache")
+        if len(counts) != 7:
+            raise ValueError("the state's counters are damaged")
+        cache_invalidate(c)
+        memcpy(c.lines, <const char *>lines, len(lines))
+        memcpy(c.tree, <const char *>tree, len(tree))
+        c.random = random
+        c.misses[0], c.misses[1], c.refills, c.evictions, c.write_backs, c.passed_stores, c.stall_cycles = counts
+
+
+cdef class Reuse:
+    """Stack distances of one stream of accesses, by lines: misses of LRU caches of every size and associativity.
+
+    Parameters
+    ----------
+    levels : int
+        Of caches of at most 2^(levels - 1) lines; at most 20. So many numbers of sets are looked at: 1, 2, 4, ...
+    ways : int
+        Most ways, at most 64.
+    line_bytes : int
+        A power of two.
+    """
+
+    cdef reuse *r
+
+    def __cinit__(self, uint32_t levels, uint32_t ways, uint32_t line_bytes):
+        if not 1 <= levels <= REUSE_LEVELS or not 1 <= ways <= REUSE_WAYS:
+            raise ValueError(f"expected 1 to {REUSE_LEVELS} levels of 1 to {REUSE_WAYS} ways")
+        self.r = reuse_new(levels, ways, line_bytes.bit_length() - 1)
+        if self.r == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        reuse_free(self.r)
+
+    def access(self, uint32_t address):
+        """Use the line of an address."""
+        reuse_access(self.r, address >> self.r.line_shift)
+
+    def misses(self):
+        """For each number of sets, for each number of ways from 1 on: accesses that such a cache would miss."""
+        cdef uint32_t k, w
+        table = []
+        for k in range(self.r.levels):
+            row, total = [], 0
+            for w in range(self.r.ways[k], 0, -1):
+                total += self.r.places[k][w]
+                row.append(total)
+            table.append(row[::-1])
+        return table
+
+
 cdef class Hart:
     """One RV32IMC hart and its memory.
 
@@ -290,6 +473,17 @@ cdef class Hart:
     cdef int64_t period          # instructions between two looks for signals and blocks to compile
     cdef int64_t last_period
     cdef int64_t compile_at      # instructions granted when the next look for blocks to compile is due
+    cdef int (*interpret)(hart *, block *) noexcept nogil  # hart_run, or the one that knows caches
+    cdef const void **handlers   # and the addresses of its handlers
+    cdef const void **pairs
+    cdef bint caching            # caches look at accesses
+    cdef readonly Cache icache, dcache
+    cdef readonly Reuse fetch_reuse, data_reuse
+    cdef int fetch_shift         # log2 of the bytes that no block may leave; 32 where nobody looks at fetches
+    cdef uint64_t worst_fetch, worst_access  # cycles that a way into a block, or an instruction with accesses, may wait for caches
+    cdef dict folded_sites       # pc -> [fetch, load, store misses, cycles] of blocks that are gone
+    cdef uint64_t trapped_fetches  # instructions that were fetched and did not retire
+    cdef uint64_t port[2]        # loads and stores of other bus masters, which caches do not see
     cdef uint64_t hot
     cdef object loops            # compiled counted loops (rvsim/loops/cache.py); None without
     cdef bint loop_wait          # each loop is compiled when it first comes back to its beginning
@@ -316,6 +510,8 @@ cdef class Hart:
         self.custom = []
         self.folded = {}
         self.joins = set()
+        self.folded_sites = {}
+        self.interpret, self.handlers, self.pairs, self.fetch_shift = hart_run, handler_address, pair_address, 32
         self.nowhere.pc = 1
         for i in range(JUMP_CACHE):
             self.h.jump[i] = &self.nowhere
@@ -396,7 +592,7 @@ cdef class Hart:
 
     cdef int compile_hot(self) except -1:
         """Compile what has become hot; rules of protection and watched instructions are the interpreter's."""
-        if self.h.jit == NULL or self.stepping or self.rule_count or self.granted < self.compile_at and self.hot:
+        if self.h.jit == NULL or self.caching or self.stepping or self.rule_count or self.granted < self.compile_at and self.hot:
             return 0
         if not jit_compile_hot(self.h.jit, self.blocks, self.block_count, self.hot):
             raise MemoryError("the host refuses to change compiled code; --engine interp runs without")
@@ -408,7 +604,7 @@ cdef class Hart:
         """End the blocks that branches jump over where those branches lead to, so that compiled code can do without the jump."""
         cdef int i
         cdef bint some = False
-        if self.h.jit == NULL or self.stepping or self.rule_count or self.breakpoint_count:
+        if self.h.jit == NULL or self.caching or self.stepping or self.rule_count or self.breakpoint_count:
             return 0
         jit_fold(self.h.jit)
         for i in range(self.block_count):
@@ -445,7 +641,7 @@ cdef class Hart:
         cdef int i
         cdef block *b
         cdef bint ended, some = False
-        if not self.loop_look or self.stepping or self.rule_count:
+        if not self.loop_look or self.caching or self.stepping or self.rule_count:
             return 0
         jit_fold(self.h.jit)
         ended = self.loops is not None and self.loops.children and self.loops.poll()
@@ -495,6 +691,101 @@ cdef class Hart:
         if self.h.jit != NULL and not jit_drop(self.h.jit):
             self.pending = MemoryError("the host refuses to change compiled code; --engine interp runs without")
         return 0
+
+    # ------------------------------------------------------------ caches
+    def use_caches(self, Cache icache, Cache dcache):
+        """Let caches look at fetches and at data accesses to memory; call it before the first instruction.
+
+        Parameters
+        ----------
+        icache, dcache : Cache or None
+            For `icache`, keys are whole lines.
+        """
+        self.caching = icache is not None or dcache is not None
+        if not self.caching:
+            return
+        self.icache, self.dcache = icache, dcache
+        self.interpret, self.handlers, self.pairs = hart_run_cached, cached_handler_address, cached_pair_address
+        self.h.data, self.h.fetch, self.h.fence_i = cached_data, cached_fetch, cached_fence_i
+        self.h.data_recent[0] = self.h.data_recent[1] = self.h.no_data
+        if dcache is not None:
+            self.h.dcache = dcache.c
+            self.h.data_mask = 0xffffffff
+            self.h.data_recent[0], self.h.data_recent[1] = dcache.c.recent[0], dcache.c.recent[1]
+            # A misaligned access is two, an atomic operation too.
+            self.worst_access = 2 * (<uint64_t>dcache.c.refill_cycles + dcache.c.writeback_cycles + dcache.c.write_cycles)
+        if icache is not None:
+            self.h.icache = icache.c
+            self.fetch_shift = icache.c.line_shift
+            self.worst_fetch = 2 * <uint64_t>icache.c.refill_cycles
+
+    def use_reuse(self, Reuse fetch, Reuse data):
+        """Take the stack distances of fetches and of data accesses, instead of caches; call it before the first instruction."""
+        if self.caching:
+            raise ValueError("the core has caches")
+        self.caching = True
+        self.fetch_reuse, self.data_reuse = fetch, data
+        self.interpret, self.handlers, self.pairs = hart_run_cached, cached_handler_address, cached_pair_address
+        self.h.data, self.h.fetch, self.h.fence_i = reuse_data, reuse_fetch, reuse_fence_i
+        self.h.data_reuse, self.h.fetch_reuse, self.h.data_mask = data.r, fetch.r, 0xffffffff
+        self.h.data_recent[0] = self.h.data_recent[1] = data.r.recent
+        self.fetch_shift = fetch.r.line_shift
+
+    def fence_i(self):
+        """What fence.i does to caches, for an instruction of `machine.custom`."""
+        if self.caching and self.standing != NULL:
+            self.h.fence_i(&self.h, self.standing, &self.standing.code[self.stands_at])
+
+    def cache_accesses(self):
+        """Accesses that caches saw, one for each line they touch: fetches, loads and stores."""
+        cdef int i
+        loads = stores = 0
+        fetch, accesses = self.traffic()
+        for i in range(self.interval_count):
+            if self.regions[self.intervals[i].region].data != NULL:
+                loads += self.intervals[i].load_count
+                stores += self.intervals[i].store_count
+        fetches = sum(count for count, _ in fetch) + self.trapped_fetches
+        return fetches + self.h.split[0], loads - self.port[0] + self.h.split[1], stores - self.port[1] + self.h.split[2]
+
+    cdef uint64_t site_cycles(self, block *b, uint32_t i) noexcept nogil:
+        """Cycles that an instruction waited for caches."""
+        return b.sites[i].cycles if b.sites != NULL else 0
+
+    def cache_sites(self):
+        """By address of an instruction: its misses of fetch, load and store, and the cycles it waited for them."""
+        cdef int i, k
+        cdef uint32_t j
+        cdef block *b
+        self.fold_dead()
+        sites = {pc: list(entry) for pc, entry in self.folded_sites.items()}
+        for i in range(self.block_count):
+            b = self.blocks[i]
+            for j in range(b.count_n if b.sites != NULL else 0):
+                add_site(sites, b.pc + b.meta[j].offset, &b.sites[j])
+        return sites
+
+    def cache_state(self):
+        """What `state` does not have: counts of accesses and misses by instruction. `state` comes first."""
+        return {
+            "sites": [[pc, *entry] for pc, entry in sorted(self.folded_sites.items())],
+            "counts": [self.h.split[0], self.h.split[1], self.h.split[2], self.trapped_fetches, self.port[0], self.port[1]],
+        }
+
+    def cache_restore(self, state):
+        """Go back to a `cache_state`, behind `restore`.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError, OverflowError
+            The state is not one of this machine; nothing has changed.
+        """
+        sites = {int(pc) & 0xffffffff: [check_count(value) for value in entry] for pc, *entry in state["sites"]}
+        counts = [check_count(value) for value in state["counts"]]
+        if len(counts) != 6 or any(len(entry) != 4 for entry in sites.values()):
+            raise ValueError("the state's counters are damaged")
+        self.folded_sites = sites
+        self.h.split[0], self.h.split[1], self.h.split[2], self.trapped_fetches, self.port[0], self.port[1] = counts
 
     # ------------------------------------------------------------ memory
     def map(self, regions, intervals):
@@ -585,6 +876,8 @@ cdef class Hart:
         cdef int n = self.interval(address)
         if n < 0:
             return
+        if self.regions[self.intervals[n].region].data != NULL:
+            self.port[1 if store else 0] += accesses
         if store:
             self.intervals[n].store_count += accesses
             self.intervals[n].store_bytes += size
@@ -674,7 +967,7 @@ cdef class Hart:
         if p == NULL:
             raise MemoryError
         p.count, p.custom, p.jumps, p.accesses = <uint32_t>(len(steps) // 16), custom, jumps, accesses
-        p.window, p.stores, p.computes = window, stores, computes
+        p.window, p.stores, p.computes = 0 if self.caching else window, stores, computes  # caches see each access
         memcpy(<void *>p.steps, <char *>steps, len(steps))
         self.h.routines[self.routine_count] = p
         self.routine_count += 1
@@ -767,8 +1060,13 @@ cdef class Hart:
             details[n].interval = -1
             details[n].instruction = NO_INSTRUCTION
             details[n].handler = NO_HANDLER
+            if self.fetch_shift < 32 and room and ((at ^ pc) >> self.fetch_shift or (pc ^ (at + (3 if word & 3 == 3 else 1))) >> self.fetch_shift):
+                # A block stays in a line of the instruction cache; an instruction in two lines has a block of its own.
+                if n:
+                    break
+                limit = 1
             if room == 0:
-                code[n].handler = handler_address[HANDLER_FETCH_FAULT]
+                code[n].handler = self.handlers[HANDLER_FETCH_FAULT]
                 code[n].k[0] = fault
                 n += 1
                 at += 2
@@ -780,7 +1078,7 @@ cdef class Hart:
                 number = self.machine.routine(custom, word, at)
                 if number >= 0:
                     ends = self.h.routines[number].jumps
-                    code[n].handler = handler_address[HANDLER_ROUTINE_JUMP if ends else HANDLER_ROUTINE]
+                    code[n].handler = self.handlers[HANDLER_ROUTINE_JUMP if ends else HANDLER_ROUTINE]
                     code[n].k[0] = number
                     if self.h.routines[number].computes:
                         code[n].host = <uint8_t *>self.h.routines[number]
@@ -788,17 +1086,17 @@ cdef class Hart:
                             details[n].handler = HANDLER_ROUTINE
                 else:
                     ends = custom_ends
-                    code[n].handler = handler_address[HANDLER_CUSTOM_END if ends else HANDLER_CUSTOM]
+                    code[n].handler = self.handlers[HANDLER_CUSTOM_END if ends else HANDLER_CUSTOM]
                     code[n].k[0], code[n].k[1] = custom, jumps
                 details[n].instruction = self.kind_count + custom
                 details[n].cost = cost
-                worst += accesses * self.misaligned_cost
+                worst += <uint64_t>accesses * (self.misaligned_cost + self.worst_access)
                 at += size
             elif decode(word, at, self.ialign4, &d) and self.kinds[d.instruction].enabled:
                 which[n] = d.handler
                 if not broken:
                     details[n].handler = d.handler
-                code[n].handler = handler_address[d.handler]
+                code[n].handler = self.handlers[d.handler]
                 memcpy(code[n].r, d.r, 4)
                 memcpy(code[n].k, d.k, 8)
                 details[n].instruction = d.instruction
@@ -812,22 +1110,25 @@ cdef class Hart:
                 ends = handler_ends[d.handler]
                 at += d.size
             else:
-                code[n].handler = handler_address[HANDLER_ILLEGAL]
+                code[n].handler = self.handlers[HANDLER_ILLEGAL]
                 ends = True
                 at += 4 if word & 3 == 3 else 2
             n += 1
-        code[n].handler = handler_address[HANDLER_END]
-        fuse(code, which, n)
+        code[n].handler = self.handlers[HANDLER_END]
+        fuse(code, which, n, self.pairs)
         if broken:
-            code[0].handler = handler_address[HANDLER_BREAK]
+            code[0].handler = self.handlers[HANDLER_BREAK]
         b = <block *>PyMem_Calloc(1, sizeof(block))
         if b == NULL:
             raise MemoryError
         b.code = <insn *>PyMem_Malloc((n + 1) * sizeof(insn))
         b.meta = <meta *>PyMem_Malloc(n * sizeof(meta))
-        if b.code == NULL or b.meta == NULL:
+        if self.caching:
+            b.sites = <missed *>PyMem_Calloc(n, sizeof(missed))
+        if b.code == NULL or b.meta == NULL or self.caching and b.sites == NULL:
             PyMem_Free(b.code)
             PyMem_Free(b.meta)
+            PyMem_Free(b.sites)
             PyMem_Free(b)
             raise MemoryError
         memcpy(b.code, code, (n + 1) * sizeof(insn))
@@ -835,11 +1136,21 @@ cdef class Hart:
         b.pc, b.end, b.count_n = pc, at, n
         b.entry = b.code
         b.chain = jit_uncompiled(self.h.jit)
+        b.recent = &b.key
+        if self.fetch_shift < 32 and not broken and code[0].handler != self.handlers[HANDLER_FETCH_FAULT]:
+            b.key = pc >> self.fetch_shift
+            if (pc ^ (at - 1)) >> self.fetch_shift:
+                b.recent = &no_key
+            elif self.h.icache != NULL:
+                b.recent = &self.h.icache.recent[0][b.key % RECENT]
+            else:
+                b.recent = &self.h.fetch_reuse.last
+        worst += self.worst_fetch
         for i in range(n):
             b.cycles += details[i].cost
             if details[i].instruction < self.kind_count:
                 kind = &self.kinds[details[i].instruction]
-                worst += (self.misaligned_cost if kind.access else 0) + max(0, self.worst_divide - details[i].cost) * kind.divide
+                worst += (self.misaligned_cost + self.worst_access if kind.access else 0) + max(0, self.worst_divide - details[i].cost) * kind.divide
                 b.divides |= kind.divide
         b.charge = <uint64_t>n << 32 | max(<uint64_t>1, worst + b.cycles)
         b.straddles = pc & 2 != 0 and details[0].word & 3 == 3
@@ -978,6 +1289,8 @@ cdef class Hart:
                 self.settle(b, j)
                 n = executed(b, j)
                 extra = self.extra_cycles(b, j)
+                if b.sites != NULL:
+                    add_site(self.folded_sites, b.pc + b.meta[j].offset, &b.sites[j])
                 if (n and b.meta[j].instruction != NO_INSTRUCTION) or extra:
                     size = (b.meta[j + 1].offset if j + 1 < b.count_n else b.end - b.pc) - b.meta[j].offset
                     # Under other words of the same address: a program that rewrites itself stays bounded by its memory.
@@ -1085,6 +1398,8 @@ cdef class Hart:
         if r.data == NULL:
             return n
         host[0] = r.data + (address - r.base)
+        if self.caching:
+            self.h.data(&self.h, b, e, address, size, store)
         if not window or (m.frozen and self.h.native_site == NULL) or self.stepping or w.hooked or self.rule_count:
             return n
         low, last = w.low, w.last
@@ -1272,12 +1587,12 @@ cdef class Hart:
                 if <uint32_t>b.charge > <uint32_t>self.h.fuel:
                     self.slack_given += <uint32_t>b.charge - <uint32_t>self.h.fuel
                     self.h.fuel = self.h.fuel & ~SLACK | <uint32_t>b.charge
-            if not self.hot and self.h.jit != NULL and b.compiled == NULL and b.listed == 1:
+            if not self.hot and self.h.jit != NULL and not self.caching and b.compiled == NULL and b.listed == 1:
                 self.compile_hot()
             started = True
             self.entry.accesses = self.entry.csrs = 0
             with nogil:
-                reason = hart_run(&self.h, b)
+                reason = self.interpret(&self.h, b)
                 while reason == EXIT_LOOKUP and self.stepping and not self.watch_hit:
                     # The common way of single steps: to an instruction that has been here before and may still run.
                     left = self.h.from_
@@ -1288,7 +1603,7 @@ cdef class Hart:
                         break
                     self.link(left, b)
                     self.note(left)
-                    reason = hart_run(&self.h, b)
+                    reason = self.interpret(&self.h, b)
                 while reason == EXIT_LOOKUP and not self.stepping:
                     left = self.h.from_
                     b = self.find(False, self.h.pc)
@@ -1299,7 +1614,7 @@ cdef class Hart:
                         b = NULL
                         left = NULL
                         break
-                    reason = hart_run(&self.h, b)
+                    reason = self.interpret(&self.h, b)
             if reason == EXIT_LOOKUP and not self.stepping:
                 if left != NULL and b == NULL:
                     self.link(left, self.obtain(self.h.pc, False))
@@ -1325,6 +1640,7 @@ cdef class Hart:
                 self.h.fuel &= ~SLACK
             elif reason == EXIT_TRAP:
                 # The instruction did not retire.
+                self.trapped_fetches += left.code[self.h.index].handler != self.handlers[HANDLER_FETCH_FAULT]
                 self.leave_early(left, self.h.index)
                 self.h.pc = left.pc + left.meta[self.h.index].offset
                 self.give_back()
@@ -1379,6 +1695,7 @@ cdef class Hart:
         if self.log is not None:
             self.note(self.trapped)
         self.trapped.exits[i] -= 1
+        self.trapped_fetches -= 1
         self.granted += self.trapped.count_n - i
         self.h.pc = self.trapped.end
 
@@ -1729,6 +2046,10 @@ cdef class Hart:
     def cycles(self):
         """Cycles so far. Within a CSR access: those before the instruction."""
         cdef int64_t total = self.folded_cycles + self.stall_cycles + self.traps * self.trap_cost
+        if self.dcache is not None:
+            total += self.dcache.c.stall_cycles
+        if self.icache is not None:
+            total += self.icache.c.stall_cycles
         cdef int i
         jit_fold(self.h.jit)
         for i in range(self.block_count):
@@ -1801,7 +2122,7 @@ cdef class Hart:
             b = self.blocks[i]
             for j in range(b.count_n):
                 n = executed(b, j)
-                extra = self.extra_cycles(b, j)
+                extra = self.extra_cycles(b, j) + self.site_cycles(b, j)
                 if (b.meta[j].instruction == NO_INSTRUCTION or not n) and not extra:
                     continue
                 size = (b.meta[j + 1].offset if j + 1 < b.count_n else b.end - b.pc) - b.meta[j].offset
@@ -1878,14 +2199,25 @@ cdef int append(block ***list_, int *count, int *room, block *b) except -1:
     return 0
 
 
-cdef void fuse(insn *code, int *which, uint32_t n) noexcept nogil:
+cdef int add_site(dict sites, uint32_t pc, missed *s) except -1:
+    """Add what an instruction missed to the counts by address."""
+    if s.misses[0] or s.misses[1] or s.misses[2] or s.cycles:
+        entry = sites.setdefault(pc, [0, 0, 0, 0])
+        entry[0] += s.misses[0]
+        entry[1] += s.misses[1]
+        entry[2] += s.misses[2]
+        entry[3] += s.cycles
+    return 0
+
+
+cdef void fuse(insn *code, int *which, uint32_t n, const void **pairs) noexcept nogil:
     """Let one handler do two instructions where the generated code has one for both; traps still tell them apart."""
     cdef uint32_t i = 0
     cdef int pair
     while i + 1 < n:
         pair = pair_of(which[i], which[i + 1]) if which[i] >= 0 and which[i + 1] >= 0 else 0
         if pair:
-            code[i].handler = pair_address[pair - 1]
+            code[i].handler = pairs[pair - 1]
             i += 1
         i += 1
 
@@ -1898,6 +2230,7 @@ cdef void free_block(block *b, Hart hart_) noexcept:
     PyMem_Free(b.code)
     PyMem_Free(b.meta)
     PyMem_Free(b.exits)
+    PyMem_Free(b.sites)
     PyMem_Free(b)
 
 

@@ -7,6 +7,8 @@
 #define RVSIM_HART_H
 #include <stdint.h>
 #include <string.h>
+#include "cache.h"
+#include "reuse.h"
 
 struct decoded { /* what the generated decoder finds out */
     uint16_t handler, instruction;
@@ -72,6 +74,9 @@ struct block {
     uint64_t looped;       /* iterations it did, where that is counted */
     uint64_t loop_ask;     /* taken branches at which to ask for it next */
     struct insn counted;   /* tries it; k: entries not to, and those after the next failure */
+    const uint32_t *recent; /* with caches: equals `key` where the way in changes nothing in the instruction cache */
+    uint32_t key;
+    struct missed *sites;  /* count_n, NULL without caches */
 };
 
 enum { EXIT_LOOKUP, EXIT_FUEL, EXIT_TRAP, EXIT_SYSTEM, EXIT_WAIT, EXIT_MODIFIED, EXIT_BREAK };
@@ -109,6 +114,16 @@ struct hart {
     uint32_t native_value; /* of a load outside its windows */
     void (*credit)(struct hart *, struct site *); /* tell the interval of a site's window what it counted */
     void (*adopt)(struct hart *, struct site *); /* make that window the instruction's own if it is the one hit more */
+    /* Caches, NULL without. */
+    struct cache *dcache, *icache;
+    struct reuse *data_reuse, *fetch_reuse; /* in their place */
+    uint32_t data_mask;    /* of keys: all ones, or 0 where data accesses concern nobody */
+    uint32_t *data_recent[2]; /* keys whose load, whose store, changes nothing */
+    uint32_t no_data[2];
+    uint64_t split[3];     /* accesses of two lines: fetches, loads, stores */
+    void (*data)(struct hart *, struct block *, struct insn *, uint32_t address, uint32_t size, int store);
+    void (*fetch)(struct hart *, struct block *);
+    void (*fence_i)(struct hart *, struct block *, struct insn *);
 };
 
 #define DECODE_BODY
@@ -119,6 +134,8 @@ struct hart {
 enum { HANDLER_END = HANDLER_COUNT, HANDLER_ILLEGAL, HANDLER_FETCH_FAULT, HANDLER_CUSTOM, HANDLER_CUSTOM_END, HANDLER_ROUTINE, HANDLER_ROUTINE_JUMP, HANDLER_BREAK, HANDLER_NATIVE, HANDLER_LOOP, HANDLERS_ALL };
 static const void *handler_address[HANDLERS_ALL];
 static const void *pair_address[PAIR_COUNT];
+static const void *cached_handler_address[HANDLERS_ALL];
+static const void *cached_pair_address[PAIR_COUNT];
 /* Handlers of two instructions in a row: [first][second] is 1 + the number of their pair. */
 static const uint16_t handler_pairs[HANDLER_COUNT][HANDLER_COUNT] = {HANDLER_PAIRS};
 static const uint8_t handler_ends[HANDLER_COUNT] = {HANDLER_ENDS};
@@ -148,8 +165,10 @@ static inline void record_divide(struct insn *in, uint32_t dividend, uint32_t di
             h->fuel = fuel;                                                                     \
             if (h->load(h, b, in, a_, bits / 8, &v_)) goto trap;                                \
             (value) = (uint##bits##_t)v_;                                                       \
-        } else                                                                                  \
+        } else {                                                                                \
+            CACHED_DATA(a_, bits / 8, 0);                                                       \
             memcpy(&(value), in->host + d_, bits / 8);                                          \
+        }                                                                                       \
     } while (0)
 #define STORE(bits, address, value)                                                             \
     do {                                                                                        \
@@ -160,8 +179,10 @@ static inline void record_divide(struct insn *in, uint32_t dividend, uint32_t di
             int r_ = h->store(h, b, in, a_, bits / 8, v_);                                      \
             if (r_ == 1) goto trap;                                                             \
             if (r_) goto modified;                                                              \
-        } else                                                                                  \
+        } else {                                                                                \
+            CACHED_DATA(a_, bits / 8, 1);                                                       \
             memcpy(in->host + d_, &v_, bits / 8);                                               \
+        }                                                                                       \
     } while (0)
 #define LOAD8(a, v) LOAD(8, a, v)
 #define LOAD16(a, v) LOAD(16, a, v)
@@ -200,7 +221,7 @@ static inline void record_divide(struct insn *in, uint32_t dividend, uint32_t di
 /* Before an AMO reads: it faults as a store where it could not write. */
 #define CALL_probe_store(address)                                                               \
     do { h->fuel = fuel; if (h->probe(h, (uint32_t)(address))) goto trap; } while (0)
-#define CALL_fence_i() ((void)0) /* stores to code invalidate blocks at once */
+#define CALL_fence_i() CACHED_FENCE_I /* stores to code invalidate blocks at once; what is left to do is for caches */
 #define LEAVE(handler, label) goto leave_##handler##_##label
 #define LEAVE_LABEL(handler, label) leave_##handler##_##label:
 #define SETPC(value) (taken = 1, npc = (value))
@@ -215,6 +236,7 @@ static inline void record_divide(struct insn *in, uint32_t dividend, uint32_t di
         b = (block_);                                                                           \
         if (UNLIKELY((fuel -= b->charge) & EXHAUSTED)) goto out_of_fuel;                        \
         b->count++;                                                                             \
+        CACHED_FETCH;                                                                           \
         in = b->entry;                                                                          \
         DISPATCH;                                                                               \
     } while (0)
@@ -241,6 +263,71 @@ enum { MOST_SKIPPED = 255 };
         FALL_THROUGH;                                                                           \
     } while (0)
 
+/* Both loops take them at once: the line that a data access is in, the line that a block is in, and fence.i. */
+static void cached_data(struct hart *h, struct block *b, struct insn *in, uint32_t address, uint32_t size, int store)
+{
+    struct cache *c = h->dcache;
+    struct missed *site = &b->sites[in - b->code];
+    if (!c) return;
+    uint32_t line = address >> c->line_shift, last = (address + size - 1) >> c->line_shift;
+    for (;;) {
+        int missed;
+        site->cycles += cache_access(c, line, store, &missed);
+        site->misses[1 + store] += (uint64_t)missed;
+        if (line == last) return;
+        h->split[1 + store]++;
+        line = last;
+    }
+}
+
+static void cached_fetch(struct hart *h, struct block *b)
+{
+    struct cache *c = h->icache;
+    int missed, splits = ((b->end - 1) ^ b->pc) >> c->line_shift != 0;
+    b->sites[0].cycles += cache_access(c, b->pc >> c->line_shift, 0, &missed);
+    b->sites[0].misses[0] += (uint64_t)missed;
+    if (!splits) return;
+    h->split[0]++;
+    b->sites[0].cycles += cache_access(c, (b->end - 1) >> c->line_shift, 0, &missed);
+    b->sites[0].misses[0] += (uint64_t)missed;
+}
+
+static void cached_fence_i(struct hart *h, struct block *b, struct insn *in)
+{
+    if (h->dcache) b->sites[in - b->code].cycles += cache_clean(h->dcache);
+    if (h->icache) cache_invalidate(h->icache);
+    h->fuel &= ~SLACK; /* more cycles than the block was charged: the machine looks before the next */
+}
+
+/* The same for stack distances, which take no time. */
+static void reuse_data(struct hart *h, struct block *b, struct insn *in, uint32_t address, uint32_t size, int store)
+{
+    struct reuse *r = h->data_reuse;
+    (void)b, (void)in;
+    if (!r) return;
+    uint32_t line = address >> r->line_shift, last = (address + size - 1) >> r->line_shift;
+    reuse_access(r, line);
+    if (line == last) return;
+    h->split[1 + store]++;
+    reuse_access(r, last);
+}
+
+static void reuse_fetch(struct hart *h, struct block *b)
+{
+    struct reuse *r = h->fetch_reuse;
+    uint32_t line = b->pc >> r->line_shift, last = (b->end - 1) >> r->line_shift;
+    reuse_access(r, line);
+    if (line == last) return;
+    h->split[0]++;
+    reuse_access(r, last);
+}
+
+static void reuse_fence_i(struct hart *h, struct block *b, struct insn *in)
+{
+    (void)b, (void)in;
+    if (h->fetch_reuse) reuse_forget(h->fetch_reuse);
+}
+
 #include "routine.h"
 #define FUNCTIONS
 #include "interpreter.h"
@@ -248,137 +335,29 @@ enum { MOST_SKIPPED = 255 };
 #include "jit.h"
 #include "loops.h"
 
-/* Run from block b until something needs the machine. With h == NULL: fill handler_address and pair_address. */
-static int hart_run(struct hart *h, struct block *b)
-{
-    static const void *const labels[] = {HANDLER_LABELS, &&end, &&illegal, &&fetch_fault, &&custom, &&custom_end, &&routine, &&routine_jump, &&breakpoint, &&native, &&loop};
-    static const void *const pairs[] = {PAIR_LABELS};
-    if (!h) {
-        memcpy(handler_address, labels, sizeof labels);
-        memcpy(pair_address, pairs, sizeof pairs);
-        return 0;
-    }
-    uint32_t *const x = h->x;
-    uint64_t fuel = h->fuel;
-    struct insn *in;
-    int r_native;
-    (void)r_native;
-    ENTER(b);
-
-#define HANDLERS
-#include "interpreter.h"
-#undef HANDLERS
-
-end: FALL_THROUGH;
-native:
-#if RVSIM_JIT_HOST
-    b->count--; /* traces count and charge themselves */
-    h->fuel = fuel + b->charge;
-    h->jit->stale = 1;
-    r_native = h->jit->enter(h, b->compiled->chain);
-    fuel = h->fuel;
-    b = h->native_block;
-    switch (r_native) {
-    case NATIVE_NEXT: FALL_THROUGH;
-    case NATIVE_TAKEN:
-        if (b->target) ENTER(b->target);
-        h->edge = EDGE_TAKEN;
-        goto lookup;
-    case NATIVE_INDIRECT: h->edge = EDGE_INDIRECT; goto lookup;
-    case NATIVE_ENTER: ENTER(b);
-    case NATIVE_RESUME: in = h->native_insn; DISPATCH;
-    case NATIVE_TRAP: in = h->native_insn; goto trap;
-    case NATIVE_MODIFIED: in = h->native_insn; goto modified;
-    }
-    /* NATIVE_FUEL: the whole trace does not fit, but the block may. */
-    if (UNLIKELY((fuel -= b->charge) & EXHAUSTED)) goto out_of_fuel;
-    b->count++;
-    in = b->code;
-    DISPATCH;
-#endif
-loop:
-    if (!in->k[0]) {
-        b->count--; /* it charges and counts itself */
-        h->fuel = fuel + b->charge;
-        switch (b->loop(h, b)) {
-        case 1:
-            fuel = h->fuel;
-            in->k[1] = 0;
-            FALL_THROUGH;
-        case 2: /* its next iteration is another entry */
-            fuel = h->fuel;
-            in->k[0] = 1;
-            ENTER(b);
-        }
-        b->count++;
-        in->k[1] = 2 * in->k[1] + 1;
-        if (in->k[1] > MOST_SKIPPED) in->k[1] = MOST_SKIPPED;
-        in->k[0] = in->k[1] + 1;
-    }
-    in->k[0]--;
-    in = b->code;
-    DISPATCH;
-illegal: RAISE(0, 2);
-fetch_fault:
-    h->tval = in->k[0];
-    RAISE(0, 1);
-custom:
-    h->fuel = fuel;
-    if (h->custom(h, b, in)) goto trap;
-    NEXT;
-custom_end:
-    h->fuel = fuel;
-    if (h->custom(h, b, in)) goto trap;
-    if (!in->k[1]) goto system; /* else all that it does to the machine is to jump */
-    {
-        uint32_t npc = h->pc, taken = npc != b->end;
-        JUMP;
-    }
-routine:
-    h->fuel = fuel;
-    switch (routine_run(h, b, in)) {
-    case ROUTINE_TRAP: goto trap;
-    case ROUTINE_MODIFIED: goto modified;
-    }
-    NEXT;
-routine_jump:
-    h->fuel = fuel;
-    switch (routine_run(h, b, in)) {
-    case ROUTINE_TRAP: goto trap;
-    case ROUTINE_JUMP: {
-        uint32_t npc = h->target, taken = npc != b->end;
-        JUMP;
-    }
-    }
-    FALL_THROUGH;
-lookup:
-    h->fuel = fuel;
-    h->from = b;
-    return EXIT_LOOKUP;
-out_of_fuel: /* the block has not been entered */
-    h->fuel = fuel + b->charge;
-    h->pc = b->pc;
-    h->from = b;
-    return EXIT_FUEL;
-breakpoint: /* of a debugger, before the instruction */
-    b->count--;
-    h->fuel = fuel + b->charge;
-    h->pc = b->pc;
-    h->from = b;
-    return EXIT_BREAK;
-trap:
-    h->fuel = fuel;
-    h->from = b;
-    h->index = (uint32_t)(in - b->code);
-    return EXIT_TRAP;
-system: /* h->pc says where to go on */
-    h->fuel = fuel;
-    h->from = b;
-    return EXIT_SYSTEM;
-modified: /* a store hit code: leave behind it, the block may be stale */
-    h->fuel = fuel;
-    h->from = b;
-    h->index = (uint32_t)(in - b->code) + 1;
-    return EXIT_MODIFIED;
-}
+/* The interpreter twice: without caches, and with what they need at each access and at each way into a block. */
+#define HART_RUN hart_run
+#define HANDLER_ADDRESS handler_address
+#define PAIR_ADDRESS pair_address
+#define CACHED_DATA(address, bytes, is_store) ((void)0)
+#define CACHED_FETCH ((void)0)
+#define CACHED_FENCE_I ((void)0)
+#include "hart_run.h"
+#undef HART_RUN
+#undef HANDLER_ADDRESS
+#undef PAIR_ADDRESS
+#undef CACHED_DATA
+#undef CACHED_FETCH
+#undef CACHED_FENCE_I
+#define HART_RUN hart_run_cached
+#define HANDLER_ADDRESS cached_handler_address
+#define PAIR_ADDRESS cached_pair_address
+#define CACHED_DATA(address, bytes, is_store)                                                   \
+    do {                                                                                        \
+        uint32_t key_ = (address) >> DATA_KEY_SHIFT & h->data_mask;                             \
+        if (UNLIKELY(h->data_recent[is_store][key_ % RECENT] != key_)) h->data(h, b, in, address, bytes, is_store); \
+    } while (0)
+#define CACHED_FETCH do { if (UNLIKELY(*b->recent != b->key)) h->fetch(h, b); } while (0)
+#define CACHED_FENCE_I do { h->fuel = fuel; h->fence_i(h, b, in); fuel = h->fuel; } while (0)
+#include "hart_run.h"
 #endif

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from accel.protocol import AccessFault, Coprocessor
     from rvsim.isa.ir import Instruction, Isa
+    from rvsim.machine.caches import Caches
     from rvsim.machine.device import Device
     from rvsim.machine.extension import Context, Routines
     from rvsim.machine.htif import Htif
@@ -69,6 +70,8 @@ class Machine:
         Name of a core's timing table, or a TOML file.
     accel : str
         ``off``, ``on``, a coprocessor's name, or a TOML file.
+    icache, dcache : str, optional
+        A cache of the core, ``SIZE,WAYS,LINE_BYTES`` and words (docs/caches.md), such as ``16K,4,32,plru``; ``off``.
     settings : mapping of str to str
         Configuration keys to replace: ``accel.pe_rows``, ``core.clock_mhz``.
     isa_ext : sequence of str
@@ -111,6 +114,8 @@ class Machine:
         core: str = "ibex-small",
         accel: str = "off",
         isa: str = DEFAULT,
+        icache: str | None = None,
+        dcache: str | None = None,
         settings: Mapping[str, str] | None = None,
         isa_ext: Sequence[str] = (),
         memory: Sequence[str] = (),
@@ -122,13 +127,18 @@ class Machine:
         memory_limit: int = memory.DEFAULT_LIMIT,
         engine: str | None = None,
     ) -> None:
-        of_core, of_accel = _split_settings(settings or {})
+        settings = dict(settings or {})
+        if icache is not None or dcache is not None:
+            from rvsim.timing.cache import cache_settings
+
+            settings = {**cache_settings("icache", icache), **cache_settings("dcache", dcache), **settings}
+        of_core, of_accel = _split_settings(settings)
         self.options: dict[str, Any] = {
             "args": list(args),
             "core": str(core),
             "accel": str(accel),
             "isa": isa,
-            "settings": {key: str(value) for key, value in (settings or {}).items()},
+            "settings": {key: str(value) for key, value in settings.items()},
             "isa_ext": [str(file) for file in isa_ext],
             "memory": list(memory),
             "devices": list(devices),
@@ -150,6 +160,11 @@ class Machine:
         self.classes = [i.class_ for i in summaries("rv32")] + [c for _, _, c in self._extensions]
         alignment = 2 if self.selection.compressed else 4
         self.hart = Hart(self, instruction_kinds(self.selection, self.timing), hart_costs(self.timing), alignment)
+        self.caches: Caches | None = None
+        if self.timing.icache or self.timing.dcache:
+            from rvsim.machine.caches import Caches
+
+            self.caches = Caches(self.hart, self.timing)
         engine = engine or os.environ.get("RVSIM_ENGINE") or "auto"
         self.engine = self._choose_engine(engine)
         self._choose_loops(engine)
@@ -193,7 +208,7 @@ class Machine:
         if name not in ENGINES:
             raise UsageError(f"engine: expected {', '.join(ENGINES)}, found {name!r}")
         how = os.environ.get("RVSIM_JIT", "")
-        if name != "jit":
+        if name != "jit" or self.caches is not None:  # compiled code knows no caches
             return "interpreter"
         # RVSIM_JIT=PERIOD,ENTRIES: tests have everything compiled at once.
         numbers = how.split(",") if how not in ("", "0") else ["0", "0"]
@@ -220,7 +235,7 @@ class Machine:
             return None
         from rvsim.machine import extension
 
-        calls: dict[str, Callable[..., int | None]] = {"fence_i": lambda: None}
+        calls: dict[str, Callable[..., int | None]] = {"fence_i": self.hart.fence_i}
         if self.coprocessor is not None:
             calls["coprocessor_issue"] = self._issue
         context = extension.Context(self.hart, self.csrs, [isa for _, isa, _ in self._extensions], calls)

@@ -45,6 +45,7 @@ def build_result(
         import msgspec
 
         report = msgspec.convert(coprocessor.report(cycles), AcceleratorReport)
+    caches = machine.caches.reports() if machine.caches else {}
     traffic, symbols = _traffic(machine, *fetch_and_access)
     return RunResult(
         program=program.path,
@@ -62,6 +63,8 @@ def build_result(
         traffic=traffic,
         symbols=symbols,
         functions=_functions(machine, rows),
+        icache=caches.get("icache"),
+        dcache=caches.get("dcache"),
         accelerator=report,
         host_seconds=seconds,
     )
@@ -105,20 +108,28 @@ def _functions(machine: Machine, rows: list) -> list[FunctionProfile]:
     functions = machine.program.functions
     starts = [f.address for f in functions]
     totals: dict[int, list[int]] = {}
-    stalls = [(pc, 0, cycles) for pc, cycles in machine.stalls.items() if cycles]
-    for pc, executions, cycles in [(pc, n, cycles) for pc, _, _, n, cycles in rows] + stalls:
+    counts = [(pc, n, cycles, 0, 0) for pc, _, _, n, cycles in rows]
+    counts += [(pc, 0, cycles, 0, 0) for pc, cycles in machine.stalls.items() if cycles]
+    if machine.caches is not None:
+        counts += [(pc, 0, 0, *misses) for pc, misses in machine.caches.misses().items()]
+    for pc, *values in counts:
         n = bisect_right(starts, pc) - 1
         if n >= 0 and pc >= functions[n].end:
             n = -1
-        total = totals.setdefault(n, [0, 0])
-        total[0] += executions
-        total[1] += cycles
-    profiles = [
-        FunctionProfile(
-            name=functions[n].name, address=functions[n].address, size=functions[n].size, instructions=i, cycles=c
+        totals[n] = [a + b for a, b in zip(totals.get(n, (0, 0, 0, 0)), values, strict=True)]
+    nowhere = ("(no function)", 0, 0)
+    profiles = []
+    for n, (instructions, cycles, icache, dcache) in totals.items():
+        name, address, size = (functions[n].name, functions[n].address, functions[n].size) if n >= 0 else nowhere
+        profiles.append(
+            FunctionProfile(
+                name=name,
+                address=address,
+                size=size,
+                instructions=instructions,
+                cycles=cycles,
+                icache_misses=icache,
+                dcache_misses=dcache,
+            )
         )
-        if n >= 0
-        else FunctionProfile(name="(no function)", address=0, size=0, instructions=i, cycles=c)
-        for n, (i, c) in totals.items()
-    ]
     return sorted(profiles, key=lambda p: -p.cycles)

@@ -116,7 +116,11 @@ class FunctionProfile(Record):
     instructions : int
         Instructions retired in it.
     cycles : int
-        Core cycles spent in it, waiting for the coprocessor included.
+        Core cycles spent in it, waiting for the coprocessor and for caches included.
+    icache_misses : int
+        Misses of the instruction cache in it; 0 without one.
+    dcache_misses : int
+        Misses of the data cache in it; 0 without one.
     """
 
     name: str
@@ -124,6 +128,64 @@ class FunctionProfile(Record):
     size: int
     instructions: int
     cycles: int
+    icache_misses: int = 0
+    dcache_misses: int = 0
+
+
+class CacheReport(Record):
+    """What one cache did; docs/caches.md says how it works.
+
+    Attributes
+    ----------
+    accesses : int
+        Fetches of instructions, or loads and stores of the hart to memory; one that touches two lines is two.
+    hits : int
+        Accesses whose line was there.
+    misses : int
+        Accesses whose line was not there.
+    loads : int
+        Accesses that read; of an instruction cache, all.
+    stores : int
+        Accesses that write.
+    load_misses : int
+        Misses of those that read.
+    store_misses : int
+        Misses of those that write.
+    evictions : int
+        Lines that gave way to another.
+    write_backs : int
+        Changed lines that were written to memory, by evictions and by `fence.i`.
+    passed_stores : int
+        Stores that went to memory by themselves: all when writing through, else those that missed and did not allocate.
+    refill_bytes : int
+        Bytes read from memory.
+    write_back_bytes : int
+        Bytes of the lines that were written back.
+    stall_cycles : int
+        Core cycles that the hart waited for it.
+    parameters : dict
+        Its configuration.
+    """
+
+    accesses: int = 0
+    hits: int = 0
+    misses: int = 0
+    loads: int = 0
+    stores: int = 0
+    load_misses: int = 0
+    store_misses: int = 0
+    evictions: int = 0
+    write_backs: int = 0
+    passed_stores: int = 0
+    refill_bytes: int = 0
+    write_back_bytes: int = 0
+    stall_cycles: int = 0
+    parameters: dict[str, Any] = {}
+
+    @property
+    def miss_ratio(self) -> float:
+        """Misses / accesses; 0 without accesses."""
+        return self.misses / self.accesses if self.accesses else 0.0
 
 
 class PortTraffic(Record):
@@ -220,6 +282,10 @@ class RunResult(Record):
         Data accesses by object of the program.
     functions : list of FunctionProfile
         Instructions and cycles by function, most cycles first.
+    icache : CacheReport or None
+        What the instruction cache did; null without one.
+    dcache : CacheReport or None
+        What the data cache did; null without one.
     accelerator : AcceleratorReport or None
         What the coprocessor did; null without one.
     energy_pj : float or None
@@ -246,6 +312,8 @@ class RunResult(Record):
     traffic: dict[str, Traffic] = {}
     symbols: list[SymbolTraffic] = []
     functions: list[FunctionProfile] = []
+    icache: CacheReport | None = None
+    dcache: CacheReport | None = None
     accelerator: AcceleratorReport | None = None
     energy_pj: float | None = None
     roi: dict[str, Any] | None = None
@@ -319,7 +387,7 @@ def json_schema() -> dict[str, Any]:
 
     import msgspec
 
-    records = [Count, Traffic, SymbolTraffic, FunctionProfile, PortTraffic, AcceleratorReport, RunResult]
+    records = [Count, Traffic, SymbolTraffic, FunctionProfile, CacheReport, PortTraffic, AcceleratorReport, RunResult]
     _, definitions = msgspec.json.schema_components(records, ref_template="#/$defs/{name}")
     for record in records:
         definition = definitions[record.__name__]

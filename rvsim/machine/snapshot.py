@@ -47,6 +47,8 @@ def _parts(machine: Machine) -> dict[str, Any]:
         **{name: each for name, each in machine.hosts.items() if each is not None},
         **{f"device {each.name} {each.base:#x}": each for each in machine.devices},
     }
+    if machine.caches is not None:
+        parts["caches"] = machine.caches
     if machine.coprocessor is not None:
         parts["coprocessor"] = machine.coprocessor
     return parts

@@ -209,6 +209,30 @@ class UartState(TypedDict):
     next_poll: Count
 
 
+class CachedHartState(TypedDict):
+    """Of `Hart.cache_state`."""
+
+    sites: list[tuple[Word, Count, Count, Count, Count]]
+    counts: list[Count]
+
+
+class CacheState(TypedDict):
+    """Of `Cache`."""
+
+    lines: bytes
+    tree: bytes
+    random: Word
+    counts: list[Count]
+
+
+class CachesState(TypedDict, total=False):
+    """Of `Caches`: those that there are."""
+
+    hart: CachedHartState
+    icache: CacheState
+    dcache: CacheState
+
+
 TYPES: dict[str, Any] = {
     "hart": HartState,
     "csrs": CsrState,
@@ -218,6 +242,7 @@ TYPES: dict[str, Any] = {
     "semihosting": SemihostingState,
     "clint": ClintState,
     "uart": UartState,
+    "caches": CachesState,
 }
 """State of each part that has any, by its name; a device's name is its kind."""
 

@@ -57,6 +57,7 @@ def run_tables(result: RunResult, top: int = TOP) -> list[Table]:
             _classes(result),
             _traffic(result),
             _symbols(result, top),
+            _caches(result),
             _functions(result, top),
             _accelerator(result),
         )
@@ -109,13 +110,36 @@ def _symbols(result: RunResult, top: int) -> Table:
     return Table("Data", ("symbol", "region", "bytes loaded", "bytes stored"), rows, left=2)
 
 
-def _functions(result: RunResult, top: int) -> Table:
-    rows: list[tuple[Cell, ...]] = [
-        (each.name, each.cycles, share(each.cycles, result.cycles), each.instructions)
-        for each in result.functions[:top]
-        if each.cycles
+def _caches(result: RunResult) -> Table:
+    both = [("icache", result.icache), ("dcache", result.dcache)]
+    there = [(name, cache) for name, cache in both if cache is not None]
+    values: list[tuple[Cell, ...]] = [
+        (
+            name,
+            *(cache.accesses, cache.misses, f"{cache.miss_ratio:.2%}"),
+            *(cache.evictions, cache.write_backs, cache.refill_bytes, cache.stall_cycles),
+        )
+        for name, cache in there
     ]
-    return Table("Functions", ("function", "cycles", "share", "instructions"), rows)
+    return Table(
+        "Caches",
+        ("cache", "accesses", "misses", "ratio", "evictions", "written back", "bytes in", "stall cycles"),
+        values,
+    )
+
+
+def _functions(result: RunResult, top: int) -> Table:
+    shown = [each for each in result.functions[:top] if each.cycles]
+    columns = ["function", "cycles", "share", "instructions"]
+    rows: list[list[Cell]] = [
+        [each.name, each.cycles, share(each.cycles, result.cycles), each.instructions] for each in shown
+    ]
+    for name in ("icache", "dcache"):
+        if getattr(result, name) is not None:
+            columns.append(f"{name} misses")
+            for row, each in zip(rows, shown, strict=True):
+                row.append(getattr(each, f"{name}_misses"))
+    return Table("Functions", tuple(columns), [tuple(row) for row in rows])
 
 
 def _accelerator(result: RunResult) -> Table:

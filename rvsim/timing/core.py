@@ -43,6 +43,10 @@ class CoreTiming(Record):
         Cycles of divisions whose divisor is special: ``zero``.
     csr_write_cycles : dict of str to int
         Cycles of an instruction that writes a CSR, where they differ from ``cycles.csr``.
+    icache : CacheTiming or None
+        The instruction cache; None without.
+    dcache : DataCacheTiming or None
+        The data cache; None without.
     """
 
     name: str
@@ -55,6 +59,8 @@ class CoreTiming(Record):
     cycles: dict[str, int]
     divide_by_divisor: dict[str, int] = {}
     csr_write_cycles: dict[str, int] = {}
+    icache: Any = None
+    dcache: Any = None
 
     def __post_init__(self) -> None:
         if not 0 < self.clock_mhz <= 100_000:
@@ -158,12 +164,17 @@ def load_core_timing(name_or_path: str, settings: Mapping[str, str] | None = Non
                 if not isinstance(target, dict):
                     raise ValueError(f"{key}: {parent} is not a table")
             target[last] = _read_setting(value)
+        caches = {name: table.pop(name) for name in ("icache", "dcache") if name in table}
         timing = CoreTiming.from_plain(table)
         if timing is None:
             import msgspec
 
             _known("", table, CoreTiming.record_fields)
             timing = msgspec.convert(table, CoreTiming)
+        if caches:
+            from rvsim.timing.cache import read_cache
+
+            timing = timing.replace(**{name: read_cache(name, each) for name, each in caches.items()})
         return timing
     except OSError as error:
         raise UsageError(f"{path}: cannot read the core: {error.strerror or error}") from None

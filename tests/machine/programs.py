@@ -297,6 +297,8 @@ PROGRAMS: dict[str, Any] = {
     "files": (FILES, {"args": ["one", "two"]}),
     "atomics": (ATOMICS, {"core": "ideal"}),
     "mac": (MAC, {"isa_ext": [MAC_FILE]}),
+    "timer, caches": (TIMER, {"core": "ibex-small", "icache": "128,2,16,plru", "dcache": "64,2,8"}),
+    "patches, caches": (PATCHES, {"icache": "64,2,16,random", "dcache": "64,2,16,random"}),
     "hello": (EXAMPLES / "hello.elf", {}),
     "conv": (EXAMPLES / "conv_int8.elf", {"accel": "on", "settings": {"accel.pe_rows": "2"}}),
     "dense": (EXAMPLES / "fc_int8.elf", {"core": "ibex-small"}),
