@@ -2118,6 +2118,7 @@ cdef class Hart:
         self.fold_dead()
         jit_fold(self.h.jit)
         rows = [(pc, instruction, entry[2], entry[0], entry[1]) for (pc, instruction), entry in self.folded.items()]
+        rows += [(pc, NO_INSTRUCTION, 0, 0, entry[3]) for pc, entry in self.folded_sites.items() if entry[3]]
         for i in range(self.block_count):
             b = self.blocks[i]
             for j in range(b.count_n):
