@@ -317,7 +317,8 @@ LIMIT = 2_000_000
 
 def everything(m: Machine, g: Guest, folder: Path) -> dict[str, Any]:
     """All that a user could compare, and all that could make a difference later."""
-    result = m.result().replace(host_seconds=0.0, functions=[])
+    # What executed it is no count.
+    result = m.result().replace(host_seconds=0.0, functions=[], engine="")
     state = snapshot.state_of(m)
     state["parts"]["hart"]["executed"].sort()
     # How input came is the process's own; how much of it is compared.
