@@ -11,7 +11,7 @@ The generated header defines, for `rvsim/machine/hart.h`:
     DECODE_BODY     fills a `struct decoded` from a word, its pc and whether IALIGN is 32
     HANDLERS        the handlers' code, for the body of `hart_run`
     HANDLER_LABELS  their labels, in order; HANDLER_ENDS, whether each ends a basic block
-    HANDLER_PAIRS   which two handlers in a row have one for both, to save a dispatch; PAIR_LABELS, those
+    CHAINS          which handlers in a row have one for all (`fusion.py`); CHAIN_LABELS, those
 """
 
 from __future__ import annotations
@@ -20,35 +20,12 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from rvsim.isa.build import Range
+from rvsim.isa.fusion import PREDICATED, chain_lines, chain_text, chains, over_text, predicated_text
 from rvsim.isa.ir import Field, Instruction, Isa, Op, type_range, walk
 
 # Slots of a predecoded instruction (struct insn in hart.h).
 REGISTER_SLOTS = 4
 CONSTANT_SLOTS = 2
-# Instructions that come in pairs often: all of the first kind before all of either kind are fused.
-FUSED = (
-    "addi",
-    "add",
-    "sub",
-    "slli",
-    "srli",
-    "srai",
-    "andi",
-    "and",
-    "xor",
-    "or",
-    "lui",
-    "c.li",
-    "c.mv",
-    "lw",
-    "lb",
-    "lbu",
-    "lh",
-    "sw",
-    "sb",
-    "mul",
-)
-FUSED_LAST = ("beq", "bne", "blt", "bge", "bltu", "bgeu", "c.beqz", "c.bnez", "jal", "c.j")
 # Extern functions that only record something or trap; all others end a basic block.
 INLINE_CALLS = frozenset({"set_tval", "probe_store"})
 
@@ -105,14 +82,18 @@ _COMPARISONS = {"eq": "==", "lt": "<", "le": "<="}
 
 
 class Expressions:
-    """C text of pure operations; `names` maps values to C expressions of their container's type."""
+    """C text of pure operations; `names` maps values to C expressions of their container's type.
 
-    def __init__(self, ranges: list[Range]) -> None:
+    Of the values in `low` only 32 bits matter, so that `lw` and `c.lw`, whose offsets differ in sign, have equal text.
+    """
+
+    def __init__(self, ranges: list[Range], low: Iterable[int] = ()) -> None:
         self.ranges = ranges
+        self.low = frozenset(low)
         self.names: dict[int, str] = {}
 
     def type(self, temp: int) -> str:
-        return container(self.ranges[temp])
+        return "uint32_t" if temp in self.low else container(self.ranges[temp])
 
     def name(self, temp: int) -> str:
         low, high = self.ranges[temp]
@@ -175,6 +156,37 @@ class Expressions:
         bits = _BITS[container(type_range(width, True))]
         holder = container(type_range(width, True))
         return f"({to})(({holder})(({wide})({text}) << {bits - width}) >> {bits - width})"
+
+
+_MODULAR = ("add", "sub", "mul", "neg", "and", "or", "xor")
+
+
+def low_values(body: list[Op]) -> set[int]:
+    """Values of which only the lower 32 bits reach a register, an address or memory."""
+    ops = list(walk(body))
+    low = {a for op in ops for a in op.args} | {op.result for op in ops}
+    while True:
+        whole: set[int] = set()
+        for op in ops:
+            match op.code:
+                case "put" | "store":
+                    used = set(op.args[:-1] if op.code == "put" or op.attr[0] != "MEM" else ())
+                case "load" if op.attr[0] == "MEM":
+                    used = set()
+                case "setpc":
+                    used = set()
+                case "wrap" if op.attr[0] <= 32:
+                    used = set()
+                case code if code in _MODULAR and op.result in low:
+                    used = set()
+                case _:
+                    used = set(op.args)
+            whole |= used
+            if op.code not in (*_MODULAR, "get", "wrap"):
+                whole.add(op.result)
+        if not whole & low:
+            return low
+        low -= whole
 
 
 # ------------------------------------------------------------ variants
@@ -245,7 +257,7 @@ class Handler:
     """C of one variant's body, with the values its operand slots take."""
 
     def __init__(self, instruction: Instruction, variant: Variant) -> None:
-        self.e = Expressions(instruction.ranges)
+        self.e = Expressions(instruction.ranges, low_values(variant.body))
         self.instruction, self.variant = instruction, variant
         self.static = {op.result for op in instruction.static}
         self.registers: list[int] = []
@@ -289,10 +301,10 @@ class Handler:
         if low == high or temp not in self.static:
             return self.e.name(temp)
         if temp not in self.constants:
-            if len(self.constants) == self.room or container((low, high)) not in ("uint32_t", "int32_t"):
+            if len(self.constants) == self.room or self.e.type(temp) not in ("uint32_t", "int32_t"):
                 raise GenerationError(f"{self.instruction.name}: at most {self.room} constants of 32 bits")
             self.constants.append(temp)
-        return f"({container((low, high))})in->k[{self.constants.index(temp)}]"
+        return f"({self.e.type(temp)})in->k[{self.constants.index(temp)}]"
 
     def _record_divide(self) -> None:
         """Division's latency depends on its operands in many cores: count executions by their magnitude."""
@@ -333,9 +345,9 @@ class Handler:
             case "raise":
                 self.lines.append(f"{pad}RAISE({self.e.name(op.args[0])}, {self.e.name(op.args[1])});")
             case "if":
-                self.lines.append(f"{pad}if ({self.e.name(op.args[0])}) {{")
-                self._ops(op.bodies[0], depth + 1)
-                if op.bodies[1]:
+                self.lines.append(f"{pad}if ({'' if op.bodies[0] else '!'}{self.e.name(op.args[0])}) {{")
+                self._ops(op.bodies[0] or op.bodies[1], depth + 1)
+                if op.bodies[0] and op.bodies[1]:
                     self.lines.append(f"{pad}}} else {{")
                     self._ops(op.bodies[1], depth + 1)
                 self.lines.append(f"{pad}}}")
@@ -528,21 +540,27 @@ def generate_header(
         return form
 
     decoded = [(number, form_of(instruction)) for number, instruction in enumerate(isa.instructions)]
+    common = {isa.instructions[number].mnemonic: form for number, form in decoded}
     strict = {i.name: form_of(i, " (IALIGN 32)") for i in aligned if any(op.code == "setpc" for op in walk(i.body))}
     out = [f"/* Generated from the CoreDSL descriptions of {isa.name} by rvsim/isa/ccode.py. Do not edit. */", ""]
     out.append(f"#define HANDLER_COUNT {len(texts)}")
     out.append(f"#define INSTRUCTION_COUNT {len(isa.instructions)}")
     out.append("#define HANDLER_LABELS " + ", ".join(f"&&handler_{n}" for n in range(len(texts))))
     out.append("#define HANDLER_ENDS " + ", ".join(str(int(e)) for e in ends))
-    first, last = (
-        [n for n, m in names.items() if set(m) & set(which) and m[0] != "nop"] for which in (FUSED, FUSED_LAST)
-    )
-    plain = [text for text, n in texts.items() if text.strip() == "NEXT;"]
-    first = [n for n in first if n not in [texts[t] for t in plain] and not ends[n]]
-    pairs = [(a, b) for a in first for b in [*first, *(n for n in last if ends[n])]]
-    out.append(f"#define PAIR_COUNT {len(pairs)}")
-    out.append("#define PAIR_LABELS " + ", ".join(f"&&pair_{a}_{b}" for a, b in pairs))
-    out.append("#define HANDLER_PAIRS " + ", ".join(f"[{a}][{b}] = {n}" for n, (a, b) in enumerate(pairs, 1)))
+    bodies = [text for text, _ in sorted(texts.items(), key=lambda item: item[1])]
+    # The longest variant is the one that has a destination other than x0.
+    handler_of = {m: max((n for _, _, n in form.handlers), key=lambda n: len(bodies[n])) for m, form in common.items()}
+    # Branches over an instruction are handlers of their own, behind the others.
+    overs = [n for n, text in enumerate(bodies) if "BRANCH;" in text and "if (" in text]
+    predicated = [handler_of[name] for name in PREDICATED]
+    handler_of |= {f"over:{m}": len(texts) + overs.index(n) for m, n in handler_of.items() if n in overs}
+    bodies += [over_text(bodies[n]) for n in overs]
+    found = chains(handler_of, bodies)
+    out += chain_lines(found, bodies)
+    out.append(f"#define FUSIBLE_COUNT {len(bodies)}")
+    out.append("#define HANDLER_OVER " + ", ".join(f"[{n}] = {len(texts) + i}" for i, n in enumerate(overs)))
+    out.append("#define OVER_LABELS " + ", ".join(f"[{n}] = &&over_{n}" for n in overs))
+    out.append("#define PREDICATED_LABELS " + ", ".join(f"[{n}] = &&predicated_{n}" for n in predicated))
     out += ["", *more(first_of)]
     out += ["#ifdef DECODE_BODY", "static int decode(uint32_t w, uint32_t pc, int ialign4, struct decoded *d)", "{"]
     for size in (4, 2):
@@ -568,9 +586,8 @@ def generate_header(
         # LEAVE labels are local to a handler; the macro pastes its number.
         body = text.replace("LEAVE_LABEL(", f"LEAVE_LABEL({index}, ").replace("LEAVE(", f"LEAVE({index}, ")
         out.append(f"handler_{index}: {{ /* {', '.join(dict.fromkeys(names[index]))} */\n{body}\n}}")
-    bodies = {index: text for text, index in texts.items()}
-    for a, b in pairs:
-        head = bodies[a].rsplit("NEXT;", 1)[0].rstrip()
-        out.append(f"pair_{a}_{b}: {{\n{head}\n    in++; }} {{\n{bodies[b]}\n}}")
+    out += [f"over_{n}: {{\n{over_text(bodies[n])}\n}}" for n in overs]
+    out += [f"predicated_{n}: {{\n{predicated_text(bodies[n])}\n}}" for n in predicated]
+    out += [f"chain_{n}: {chain_text(chain, bodies)}" for n, chain in enumerate(found)]
     out += ["#endif", ""]
     return "\n".join(out)

@@ -268,7 +268,7 @@ def source(text: str) -> str:
         "int rvsim_loop(char *hart, char *block)",
         "{",
         f"uint32_t *const x = (uint32_t *)(hart + {at['x']});",
-        f"char *const code = *(char **)(block + {at['code']});",
+        f"char *const code = block + {at['code']};",
         "(void)code;",
         *(f"const uint32_t {name}_0 = x[{name[1:]}]; (void){name}_0;" for name in registers),
         *loop.trips(),

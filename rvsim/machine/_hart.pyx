@@ -17,6 +17,8 @@ from libc.string cimport memcmp, memcpy, memset
 
 cdef extern from "hart.h":
     ctypedef void *loop_function
+    enum:
+        BLOCK_LIMIT
     struct decoded:
         uint16_t handler, instruction
         uint8_t size
@@ -34,13 +36,13 @@ cdef extern from "hart.h":
         int32_t interval
         uint64_t base, misaligned
     struct block:
+        const void *start
+        const void *predicated
         uint32_t pc, end, count_n, cycles
         uint64_t charge
         uint64_t count, taken, entered, misaligned, straddled, straddled_from
         block *next
         block *target
-        insn *entry
-        insn *code
         meta *meta
         uint64_t *exits
         block *hash_next
@@ -50,10 +52,12 @@ cdef extern from "hart.h":
         const void *chain
         loop_function loop
         uint64_t looped, loop_ask
-        insn counted
+        uint32_t loop_skip, loop_skips
         const uint32_t *recent
         uint32_t key
         missed *sites
+        void *allocation
+        insn *code
     struct cache:
         uint32_t set_count, ways, line_shift, key_shift, policy, back, allocate
         uint32_t refill_cycles, writeback_cycles, write_cycles, random
@@ -136,10 +140,13 @@ cdef extern from "hart.h":
     int HANDLER_END, HANDLER_ILLEGAL, HANDLER_FETCH_FAULT, HANDLER_CUSTOM, HANDLER_CUSTOM_END, HANDLER_ROUTINE, HANDLER_ROUTINE_JUMP, HANDLER_BREAK
     int INSTRUCTION_COUNT
     const void **handler_address
-    const void **pair_address
     const void **cached_handler_address
-    const void **cached_pair_address
-    int pair_of(int, int) nogil
+    struct fusion:
+        const void **over
+        const void **predicated
+    fusion fused_address, cached_fused_address
+    uint16_t *handler_over
+    void fuse(insn *, const int *, int, const fusion *) nogil
     uint8_t *handler_ends
     int decode(uint32_t, uint32_t, int, decoded *) nogil
     int hart_run(hart *, block *) nogil
@@ -196,8 +203,8 @@ hart_run(NULL, NULL)
 hart_run_cached(NULL, NULL)
 
 cdef enum:
-    BLOCK_LIMIT = 64            # instructions in a block
     HASH_SIZE = 1 << 14
+    CACHE_LINE = 64             # of the host, bytes
     GRANULE = 64                # bytes of memory that share a "holds code" flag
     WINDOW_GRANULES = 64        # how far a store window reaches beside code
     PERIOD = 1 << 24            # instructions between two looks for signals
@@ -434,7 +441,7 @@ cdef class Hart:
     cdef int block_count, block_room
     cdef block **dead            # unlinked, to be folded and freed at the next safe point
     cdef int dead_count, dead_room
-    cdef block nowhere           # target of empty jump cache lines: its pc is odd
+    cdef block *nowhere          # target of empty jump cache lines: its pc is odd
     cdef int64_t cached          # predecoded instructions alive
     cdef int64_t granted         # instructions allowed so far, of which the upper half of h.fuel are left
     cdef uint32_t slack_given    # cycles in the budget when the exact count was last taken
@@ -475,7 +482,7 @@ cdef class Hart:
     cdef int64_t compile_at      # instructions granted when the next look for blocks to compile is due
     cdef int (*interpret)(hart *, block *) noexcept nogil  # hart_run, or the one that knows caches
     cdef const void **handlers   # and the addresses of its handlers
-    cdef const void **pairs
+    cdef const fusion *fused
     cdef bint caching            # caches look at accesses
     cdef readonly Cache icache, dcache
     cdef readonly Reuse fetch_reuse, data_reuse
@@ -511,10 +518,11 @@ cdef class Hart:
         self.folded = {}
         self.joins = set()
         self.folded_sites = {}
-        self.interpret, self.handlers, self.pairs, self.fetch_shift = hart_run, handler_address, pair_address, 32
+        self.interpret, self.handlers, self.fused, self.fetch_shift = hart_run, handler_address, &fused_address, 32
+        self.nowhere = new_block(0)
         self.nowhere.pc = 1
         for i in range(JUMP_CACHE):
-            self.h.jump[i] = &self.nowhere
+            self.h.jump[i] = self.nowhere
         self.h.load = slow_load
         self.h.store = slow_store
         self.h.csr = slow_csr
@@ -534,6 +542,7 @@ cdef class Hart:
             free_block(self.dead[i], self)
         PyMem_Free(self.blocks)
         PyMem_Free(self.dead)
+        free_block(self.nowhere, self)
         for i in range(self.region_count):
             PyMem_Free(self.regions[i].data)
             PyMem_Free(self.regions[i].code)
@@ -675,9 +684,8 @@ cdef class Hart:
         elif path:
             b.loop = loop_open(path.encode("utf-8", "surrogateescape"))
             if b.loop != NULL:
-                b.counted.handler = handler_address[HANDLER_LOOP]
                 if b.compiled == NULL:
-                    b.entry = &b.counted
+                    b.start = handler_address[HANDLER_LOOP]
                 if self.h.jit != NULL:  # traces call it from now on
                     self.h.jit.again = 1
                 self.joins.add(b.pc)
@@ -705,7 +713,7 @@ cdef class Hart:
         if not self.caching:
             return
         self.icache, self.dcache = icache, dcache
-        self.interpret, self.handlers, self.pairs = hart_run_cached, cached_handler_address, cached_pair_address
+        self.interpret, self.handlers, self.fused = hart_run_cached, cached_handler_address, &cached_fused_address
         self.h.data, self.h.fetch, self.h.fence_i = cached_data, cached_fetch, cached_fence_i
         self.h.data_recent[0] = self.h.data_recent[1] = self.h.no_data
         if dcache is not None:
@@ -725,7 +733,7 @@ cdef class Hart:
             raise ValueError("the core has caches")
         self.caching = True
         self.fetch_reuse, self.data_reuse = fetch, data
-        self.interpret, self.handlers, self.pairs = hart_run_cached, cached_handler_address, cached_pair_address
+        self.interpret, self.handlers, self.fused = hart_run_cached, cached_handler_address, &cached_fused_address
         self.h.data, self.h.fetch, self.h.fence_i = reuse_data, reuse_fetch, reuse_fence_i
         self.h.data_reuse, self.h.fetch_reuse, self.h.data_mask = data.r, fetch.r, 0xffffffff
         self.h.data_recent[0] = self.h.data_recent[1] = data.r.recent
@@ -1009,13 +1017,31 @@ cdef class Hart:
         """The block at `pc`, or that of its first instruction alone; predecoded when it is new."""
         cdef block *b = self.find(single, pc)
         if b == NULL:
-            b = self.build(pc, single)
+            b = self.build(pc, single, BLOCK_LIMIT)
             b.listed = 2 if single else 1
             self.insert(b)
         return b
 
-    cdef block *build(self, uint32_t pc, bint single) except NULL:
-        """Predecode the basic block at `pc`. It ends before a debugger's breakpoint; one at `pc` itself has a block of its own."""
+    cdef const void *skipped(self, uint32_t at, uint32_t target) except? NULL:
+        """Where a branch at the end of a block leads over one simple instruction: that one's handler under a condition, else NULL."""
+        cdef Region *r = self.region(at)
+        cdef uint32_t word = 0
+        cdef decoded d
+        # Compiled code has its own ways, and wants long blocks.
+        if self.h.jit != NULL or self.rule_count or self.custom or target - at != 2 and target - at != 4 or self.is_breakpoint(at):
+            return NULL
+        if r == NULL or r.data == NULL or not r.permissions & EXECUTE or r.last - at < 3:
+            return NULL
+        memcpy(&word, r.data + (at - r.base), 4 if target - at == 4 else 2)
+        if (word & 3 == 3) != (target - at == 4) or not decode(word, at, self.ialign4, &d) or not self.kinds[d.instruction].enabled:
+            return NULL
+        return self.fused.predicated[d.handler]
+
+    cdef block *build(self, uint32_t pc, bint single, uint32_t most) except NULL:
+        """Predecode the basic block at `pc`, of at most so many instructions.
+
+        It ends before a debugger's breakpoint; one at `pc` itself has a block of its own.
+        """
         cdef insn code[BLOCK_LIMIT + 1]
         cdef meta details[BLOCK_LIMIT]
         cdef int which[BLOCK_LIMIT]
@@ -1025,7 +1051,9 @@ cdef class Hart:
         cdef block *b
         cdef bint ends = False
         cdef bint broken = not single and self.is_breakpoint(pc)
-        cdef uint32_t limit = 1 if single or broken else BLOCK_LIMIT
+        cdef uint32_t limit = 1 if single or broken else most
+        cdef const void *predicated
+        cdef block *skipped
         cdef uint64_t worst = self.taken_cost + 2 * self.straddle_cost
         cdef Kind *kind
         cdef int custom, number
@@ -1115,26 +1143,28 @@ cdef class Hart:
                 at += 4 if word & 3 == 3 else 2
             n += 1
         code[n].handler = self.handlers[HANDLER_END]
-        fuse(code, which, n, self.pairs)
+        if ends and not single and which[n - 1] >= 0 and handler_over[which[n - 1]]:
+            predicated = self.skipped(at, code[n - 1].k[0])
+            if predicated != NULL:
+                if self.find(False, at) == NULL:
+                    skipped = self.build(at, False, 1)
+                    skipped.predicated, skipped.listed = predicated, 1
+                    self.insert(skipped)
+                code[n - 1].handler = self.fused.over[which[n - 1]]
+                which[n - 1] = handler_over[which[n - 1]]
+        fuse(code, which, n, self.fused)
         if broken:
             code[0].handler = self.handlers[HANDLER_BREAK]
-        b = <block *>PyMem_Calloc(1, sizeof(block))
-        if b == NULL:
-            raise MemoryError
-        b.code = <insn *>PyMem_Malloc((n + 1) * sizeof(insn))
-        b.meta = <meta *>PyMem_Malloc(n * sizeof(meta))
+        b = new_block(n)
         if self.caching:
             b.sites = <missed *>PyMem_Calloc(n, sizeof(missed))
-        if b.code == NULL or b.meta == NULL or self.caching and b.sites == NULL:
-            PyMem_Free(b.code)
-            PyMem_Free(b.meta)
-            PyMem_Free(b.sites)
-            PyMem_Free(b)
-            raise MemoryError
+            if b.sites == NULL:
+                free_block(b, self)
+                raise MemoryError
         memcpy(b.code, code, (n + 1) * sizeof(insn))
         memcpy(b.meta, details, n * sizeof(meta))
         b.pc, b.end, b.count_n = pc, at, n
-        b.entry = b.code
+        b.start = b.code[0].handler
         b.chain = jit_uncompiled(self.h.jit)
         b.recent = &b.key
         if self.fetch_shift < 32 and not broken and code[0].handler != self.handlers[HANDLER_FETCH_FAULT]:
@@ -1262,7 +1292,7 @@ cdef class Hart:
                 b.target = NULL
         for i in range(JUMP_CACHE):
             if self.h.jump[i].dead:
-                self.h.jump[i] = &self.nowhere
+                self.h.jump[i] = self.nowhere
         self.drop_compiled()
         memset(self.table, 0, sizeof(self.table))
         memset(self.singles, 0, sizeof(self.singles))
@@ -2211,28 +2241,32 @@ cdef int add_site(dict sites, uint32_t pc, missed *s) except -1:
     return 0
 
 
-cdef void fuse(insn *code, int *which, uint32_t n, const void **pairs) noexcept nogil:
-    """Let one handler do two instructions where the generated code has one for both; traps still tell them apart."""
-    cdef uint32_t i = 0
-    cdef int pair
-    while i + 1 < n:
-        pair = pair_of(which[i], which[i + 1]) if which[i] >= 0 and which[i + 1] >= 0 else 0
-        if pair:
-            code[i].handler = pairs[pair - 1]
-            i += 1
-        i += 1
+cdef block *new_block(uint32_t n) except NULL:
+    """A block of n instructions, all zeros, at the start of a cache line."""
+    cdef void *allocation = PyMem_Calloc(1, sizeof(block) + (n + 1) * sizeof(insn) + CACHE_LINE)
+    cdef block *b
+    if allocation == NULL:
+        raise MemoryError
+    b = <block *>((<size_t>allocation + CACHE_LINE - 1) & ~<size_t>(CACHE_LINE - 1))
+    b.allocation = allocation
+    b.meta = <meta *>PyMem_Calloc(max(<uint32_t>1, n), sizeof(meta))
+    if b.meta == NULL:
+        PyMem_Free(allocation)
+        raise MemoryError
+    return b
 
 
 cdef void free_block(block *b, Hart hart_) noexcept:
     cdef uint32_t j
+    if b == NULL:
+        return
     for j in range(b.count_n):
         if b.meta[j].instruction < hart_.kind_count and hart_.kinds[b.meta[j].instruction].divide:
             PyMem_Free(b.code[j].host)
-    PyMem_Free(b.code)
     PyMem_Free(b.meta)
     PyMem_Free(b.exits)
     PyMem_Free(b.sites)
-    PyMem_Free(b)
+    PyMem_Free(b.allocation)
 
 
 # ------------------------------------------------------------ called from the loop

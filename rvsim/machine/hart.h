@@ -41,19 +41,20 @@ struct block;
 typedef int (*loop_function)(struct hart *, struct block *);
 
 struct block {
-    uint32_t pc, end;      /* address of the first instruction, and behind the last */
-    uint32_t count_n;      /* instructions */
-    uint32_t cycles;       /* sum of their costs */
+    /* What entering and leaving it touches: one cache line. */
+    const void *start;     /* where a way into the block goes: its first instruction's handler, or to compiled code */
     uint64_t charge;       /* what entering it takes from the budget: instructions << 32 | most cycles it may take */
     uint64_t count;        /* times entered */
     uint64_t taken;        /* times left by a taken branch or jump */
+    struct block *next;    /* successor in line, once known */
+    struct block *target;  /* successor when taken, once known and static */
+    uint32_t pc, end;      /* address of the first instruction, and behind the last */
+    const void *predicated; /* of one instruction that only computes: its handler under a condition */
+    uint32_t count_n;      /* instructions */
+    uint32_t cycles;       /* sum of their costs */
     uint64_t entered;      /* times entered by an indirect jump */
     uint64_t misaligned;   /* split accesses of all its instructions */
     uint64_t straddled, straddled_from; /* taken ways to a straddling target while it was the other kind; from which on it is this kind */
-    struct block *next;    /* successor in line, once known */
-    struct block *target;  /* successor when taken, once known and static */
-    struct insn *entry;    /* what a way into the block executes first: code, or native */
-    struct insn *code;     /* count_n instructions and an end marker */
     struct meta *meta;
     uint64_t *exits;       /* times left before instruction i retired; NULL until it happens */
     struct block *hash_next;
@@ -69,19 +70,20 @@ struct block {
     const void *chain;     /* where compiled code jumps to that goes on here */
     uint64_t traced;       /* of count, entries of compiled code */
     uint64_t seen;         /* the others when it was last compiled into a trace */
-    struct insn native;    /* enters compiled code */
     loop_function loop;    /* does many iterations at once (loops.h), NULL without */
     uint64_t looped;       /* iterations it did, where that is counted */
     uint64_t loop_ask;     /* taken branches at which to ask for it next */
-    struct insn counted;   /* tries it; k: entries not to, and those after the next failure */
+    uint32_t loop_skip, loop_skips; /* entries at which not to try it, and those after the next failure */
     const uint32_t *recent; /* with caches: equals `key` where the way in changes nothing in the instruction cache */
     uint32_t key;
     struct missed *sites;  /* count_n, NULL without caches */
+    void *allocation;      /* what to free */
+    struct insn code[];    /* count_n instructions and an end marker: where they are needs no load */
 };
 
 enum { EXIT_LOOKUP, EXIT_FUEL, EXIT_TRAP, EXIT_SYSTEM, EXIT_WAIT, EXIT_MODIFIED, EXIT_BREAK };
 enum { EDGE_NONE, EDGE_NEXT, EDGE_TAKEN, EDGE_INDIRECT };
-enum { JUMP_CACHE = 4096, NO_INSTRUCTION = 0xffff, NO_HANDLER = 0x7fff };
+enum { BLOCK_LIMIT = 64 /* instructions in a block */, JUMP_CACHE = 4096, NO_INSTRUCTION = 0xffff, NO_HANDLER = 0x7fff };
 /* Histogram of a division: [dividend negative][0: divisor 0; 1 + leading zeros of a divisor >= 0; 34 + those of ~divisor]. */
 enum { DIVIDE_BUCKETS = 2 * 67 };
 
@@ -133,14 +135,56 @@ struct hart {
 /* Handlers that belong to no instruction of the description. */
 enum { HANDLER_END = HANDLER_COUNT, HANDLER_ILLEGAL, HANDLER_FETCH_FAULT, HANDLER_CUSTOM, HANDLER_CUSTOM_END, HANDLER_ROUTINE, HANDLER_ROUTINE_JUMP, HANDLER_BREAK, HANDLER_NATIVE, HANDLER_LOOP, HANDLERS_ALL };
 static const void *handler_address[HANDLERS_ALL];
-static const void *pair_address[PAIR_COUNT];
 static const void *cached_handler_address[HANDLERS_ALL];
-static const void *cached_pair_address[PAIR_COUNT];
-/* Handlers of two instructions in a row: [first][second] is 1 + the number of their pair. */
-static const uint16_t handler_pairs[HANDLER_COUNT][HANDLER_COUNT] = {HANDLER_PAIRS};
+/* Handlers of chains, of branches as ones over an instruction, and of instructions under a condition; those by handler, NULL where there is none. */
+struct fusion { const void *chain[CHAIN_COUNT], *over[HANDLER_COUNT], *predicated[HANDLER_COUNT]; };
+static struct fusion fused_address, cached_fused_address;
+/* Handlers in a row that have one for all, by the first of them; a result is handed on to a later one's register slot. */
+struct chain {
+    uint8_t length, forwards;
+    uint16_t handlers[CHAIN_LONGEST];
+    struct { uint8_t from, to, slot; } forward[CHAIN_FORWARDS];
+};
+static const struct chain chains[CHAIN_COUNT] = {CHAINS};
+static const uint16_t chain_starts[FUSIBLE_COUNT + 1] = {CHAIN_STARTS};
+static const uint16_t handler_over[HANDLER_COUNT] = {HANDLER_OVER}; /* for `fuse`: the number of a branch as one over an instruction */
+static const int8_t handler_writes[FUSIBLE_COUNT] = {HANDLER_WRITES}; /* the register slot a handler writes, -1 without one */
 static const uint8_t handler_ends[HANDLER_COUNT] = {HANDLER_ENDS};
 
-static inline int pair_of(int first, int second) { return handler_pairs[first][second]; }
+/* Whether a chain does the instructions from here on, of which there are `room`. */
+static inline int chain_fits(const struct chain *c, const struct insn *code, const int *which, int room)
+{
+    if (c->length > room) return 0;
+    for (int i = 1; i < c->length; i++)
+        if (which[i] != c->handlers[i]) return 0;
+    for (int n = 0; n < c->forwards; n++) {
+        int from = c->forward[n].from, to = c->forward[n].to;
+        uint8_t rd = code[from].r[handler_writes[which[from]]];
+        if (code[to].r[c->forward[n].slot] != rd) return 0;
+        for (int i = from + 1; i < to; i++)
+            if (handler_writes[which[i]] >= 0 && code[i].r[handler_writes[which[i]]] == rd) return 0;
+    }
+    return 1;
+}
+
+/* Let one handler do several instructions where there is one, with the fewest dispatches; traps still tell them apart. */
+static void fuse(struct insn *code, const int *which, int n, const struct fusion *address)
+{
+    int least[BLOCK_LIMIT + 1], best[BLOCK_LIMIT];
+    least[n] = 0;
+    for (int i = n - 1; i >= 0; i--) {
+        least[i] = 1 + least[i + 1];
+        best[i] = -1;
+        if (which[i] < 0) continue;
+        for (int c = chain_starts[which[i]]; c < chain_starts[which[i] + 1]; c++)
+            if (1 + least[i + chains[c].length > n ? n : i + chains[c].length] < least[i] && chain_fits(&chains[c], code + i, which + i, n - i)) {
+                least[i] = 1 + least[i + chains[c].length];
+                best[i] = c;
+            }
+    }
+    for (int i = 0; i < n; i += best[i] < 0 ? 1 : chains[best[i]].length)
+        if (best[i] >= 0) code[i].handler = address->chain[best[i]];
+}
 
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
@@ -237,8 +281,8 @@ static inline void record_divide(struct insn *in, uint32_t dividend, uint32_t di
         if (UNLIKELY((fuel -= b->charge) & EXHAUSTED)) goto out_of_fuel;                        \
         b->count++;                                                                             \
         CACHED_FETCH;                                                                           \
-        in = b->entry;                                                                          \
-        DISPATCH;                                                                               \
+        in = b->code;                                                                           \
+        goto *b->start;                                                                         \
     } while (0)
 #define LOOKUP(pc_, edge_) do { h->pc = (pc_); h->edge = (edge_); goto lookup; } while (0)
 enum { MOST_SKIPPED = 255 };
@@ -252,6 +296,28 @@ enum { MOST_SKIPPED = 255 };
         }                                                                                       \
         FALL_THROUGH;                                                                           \
     } while (0)
+/* A branch over a block of one instruction that only computes: both ways meet behind it, so neither is a branch here. What is
+ * counted and charged is what the two or three blocks would have. */
+#define BRANCH_OVER                                                                             \
+    do {                                                                                        \
+        struct block *over_ = b->next, *to_ = b->target;                                        \
+        __asm__("" : "+r"(taken)); /* a number, whatever the compiler knows of it */            \
+        if (over_ && to_ && over_->predicated && over_->next == to_ && FETCHED(over_) && FETCHED(to_)) { \
+            uint64_t left_ = fuel - to_->charge - (over_->charge & ((uint64_t)taken - 1));      \
+            if (!(left_ & EXHAUSTED)) {                                                         \
+                fuel = left_;                                                                   \
+                b->taken += taken;                                                              \
+                over_->count += 1 - taken;                                                      \
+                to_->count++;                                                                   \
+                keep = 0 - taken;                                                               \
+                in = over_->code;                                                               \
+                b = to_;                                                                        \
+                goto *over_->predicated;                                                        \
+            }                                                                                   \
+        }                                                                                       \
+        BRANCH;                                                                                 \
+    } while (0)
+#define AFTER_OVER do { in = b->code; goto *b->start; } while (0)
 #define JUMP                                                                                    \
     do {                                                                                        \
         if (taken) {                                                                            \
@@ -338,26 +404,29 @@ static void reuse_fence_i(struct hart *h, struct block *b, struct insn *in)
 /* The interpreter twice: without caches, and with what they need at each access and at each way into a block. */
 #define HART_RUN hart_run
 #define HANDLER_ADDRESS handler_address
-#define PAIR_ADDRESS pair_address
+#define FUSED_ADDRESS fused_address
 #define CACHED_DATA(address, bytes, is_store) ((void)0)
 #define CACHED_FETCH ((void)0)
+#define FETCHED(block) 1
 #define CACHED_FENCE_I ((void)0)
 #include "hart_run.h"
 #undef HART_RUN
 #undef HANDLER_ADDRESS
-#undef PAIR_ADDRESS
+#undef FUSED_ADDRESS
 #undef CACHED_DATA
 #undef CACHED_FETCH
+#undef FETCHED
 #undef CACHED_FENCE_I
 #define HART_RUN hart_run_cached
 #define HANDLER_ADDRESS cached_handler_address
-#define PAIR_ADDRESS cached_pair_address
+#define FUSED_ADDRESS cached_fused_address
 #define CACHED_DATA(address, bytes, is_store)                                                   \
     do {                                                                                        \
         uint32_t key_ = (address) >> DATA_KEY_SHIFT & h->data_mask;                             \
         if (UNLIKELY(h->data_recent[is_store][key_ % RECENT] != key_)) h->data(h, b, in, address, bytes, is_store); \
     } while (0)
 #define CACHED_FETCH do { if (UNLIKELY(*b->recent != b->key)) h->fetch(h, b); } while (0)
+#define FETCHED(block) (*(block)->recent == (block)->key)
 #define CACHED_FENCE_I do { h->fuel = fuel; h->fence_i(h, b, in); fuel = h->fuel; } while (0)
 #include "hart_run.h"
 #endif

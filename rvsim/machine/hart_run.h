@@ -1,17 +1,18 @@
 /* The body of the interpreter, included once for each way to run (hart.h): blocks without caches, blocks with them. */
-/* Run from block b until something needs the machine. With h == NULL: fill HANDLER_ADDRESS and PAIR_ADDRESS. */
+/* Run from block b until something needs the machine. With h == NULL: fill HANDLER_ADDRESS and FUSED_ADDRESS. */
 static int HART_RUN(struct hart *h, struct block *b)
 {
     static const void *const labels[] = {HANDLER_LABELS, &&end, &&illegal, &&fetch_fault, &&custom, &&custom_end, &&routine, &&routine_jump, &&breakpoint, &&native, &&loop};
-    static const void *const pairs[] = {PAIR_LABELS};
+    static const struct fusion fused = {{CHAIN_LABELS}, {OVER_LABELS}, {PREDICATED_LABELS}};
     if (!h) {
         memcpy(HANDLER_ADDRESS, labels, sizeof labels);
-        memcpy(PAIR_ADDRESS, pairs, sizeof pairs);
+        FUSED_ADDRESS = fused;
         return 0;
     }
     uint32_t *const x = h->x;
     uint64_t fuel = h->fuel;
     struct insn *in;
+    uint32_t keep;
     int r_native;
     (void)r_native;
     ENTER(b);
@@ -48,26 +49,25 @@ native:
     DISPATCH;
 #endif
 loop:
-    if (!in->k[0]) {
+    if (!b->loop_skip) {
         b->count--; /* it charges and counts itself */
         h->fuel = fuel + b->charge;
         switch (b->loop(h, b)) {
         case 1:
             fuel = h->fuel;
-            in->k[1] = 0;
+            b->loop_skips = 0;
             FALL_THROUGH;
         case 2: /* its next iteration is another entry */
             fuel = h->fuel;
-            in->k[0] = 1;
+            b->loop_skip = 1;
             ENTER(b);
         }
         b->count++;
-        in->k[1] = 2 * in->k[1] + 1;
-        if (in->k[1] > MOST_SKIPPED) in->k[1] = MOST_SKIPPED;
-        in->k[0] = in->k[1] + 1;
+        b->loop_skips = 2 * b->loop_skips + 1;
+        if (b->loop_skips > MOST_SKIPPED) b->loop_skips = MOST_SKIPPED;
+        b->loop_skip = b->loop_skips + 1;
     }
-    in->k[0]--;
-    in = b->code;
+    b->loop_skip--;
     DISPATCH;
 illegal: RAISE(0, 2);
 fetch_fault:

@@ -144,7 +144,7 @@ static void forget(struct jit *j, struct trace *t)
         if (--b->traces == 0)
             for (uint32_t i = 0; i < b->count_n; i++) b->meta[i].frozen = 0;
     }
-    t->block->entry = t->block->loop ? &t->block->counted : t->block->code;
+    t->block->start = t->block->loop ? handler_address[HANDLER_LOOP] : t->block->code[0].handler;
     t->block->compiled = NULL;
     t->block->wanted = 1;
 }

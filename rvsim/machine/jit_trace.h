@@ -403,9 +403,7 @@ static int compile_trace(struct jit *j, struct block *head)
     head->compiled = t;
     head->wanted = 0;
     head->chain = t->chain;
-    head->native.k[0] = 0;
-    head->native.handler = handler_address[HANDLER_NATIVE];
-    head->entry = &head->native;
+    head->start = handler_address[HANDLER_NATIVE];
     return 1;
 }
 #endif
