@@ -128,6 +128,8 @@ cdef extern from "hart.h":
         reuse *fetch_reuse
         uint32_t data_mask
         uint32_t *data_recent[2]
+        uint32_t data_keys[2][1024]
+        uint32_t fetch_keys[2][1024]
         uint32_t no_data[2]
         uint64_t split[3]
         void (*data)(hart *, block *, insn *, uint32_t, uint32_t, int) noexcept nogil
@@ -160,6 +162,7 @@ cdef extern from "hart.h":
     uint64_t cache_clean(cache *) nogil
     uint32_t cache_access(cache *, uint32_t, int, int *) nogil
     void cache_forget_recent(cache *) nogil
+    void cache_move_recent(cache *, uint32_t (*)[1024]) nogil
     int REUSE_LEVELS, REUSE_WAYS
     reuse *reuse_new(uint32_t, uint32_t, uint32_t) nogil
     void reuse_free(reuse *) nogil
@@ -299,6 +302,7 @@ cdef class Cache:
     """
 
     cdef cache *c
+    cdef object owner  # of the hart's table of keys, if it uses that
 
     def __cinit__(self, uint32_t sets, uint32_t ways, uint32_t line_bytes, *, str policy="lru", key_shift=None, bint back=False,
                   bint allocate=False, uint32_t refill_cycles=0, uint32_t writeback_cycles=0, uint32_t write_cycles=0, uint32_t seed=1):
@@ -601,7 +605,7 @@ cdef class Hart:
 
     cdef int compile_hot(self) except -1:
         """Compile what has become hot; rules of protection and watched instructions are the interpreter's."""
-        if self.h.jit == NULL or self.caching or self.stepping or self.rule_count or self.granted < self.compile_at and self.hot:
+        if self.h.jit == NULL or self.fetch_reuse is not None or self.stepping or self.rule_count or self.granted < self.compile_at and self.hot:
             return 0
         if not jit_compile_hot(self.h.jit, self.blocks, self.block_count, self.hot):
             raise MemoryError("the host refuses to change compiled code; --engine interp runs without")
@@ -613,7 +617,7 @@ cdef class Hart:
         """End the blocks that branches jump over where those branches lead to, so that compiled code can do without the jump."""
         cdef int i
         cdef bint some = False
-        if self.h.jit == NULL or self.caching or self.stepping or self.rule_count or self.breakpoint_count:
+        if self.h.jit == NULL or self.stepping or self.rule_count or self.breakpoint_count:
             return 0
         jit_fold(self.h.jit)
         for i in range(self.block_count):
@@ -717,12 +721,16 @@ cdef class Hart:
         self.h.data, self.h.fetch, self.h.fence_i = cached_data, cached_fetch, cached_fence_i
         self.h.data_recent[0] = self.h.data_recent[1] = self.h.no_data
         if dcache is not None:
+            dcache.owner = self
+            cache_move_recent(dcache.c, self.h.data_keys)
             self.h.dcache = dcache.c
             self.h.data_mask = 0xffffffff
             self.h.data_recent[0], self.h.data_recent[1] = dcache.c.recent[0], dcache.c.recent[1]
             # A misaligned access is two, an atomic operation too.
             self.worst_access = 2 * (<uint64_t>dcache.c.refill_cycles + dcache.c.writeback_cycles + dcache.c.write_cycles)
         if icache is not None:
+            icache.owner = self
+            cache_move_recent(icache.c, self.h.fetch_keys)
             self.h.icache = icache.c
             self.fetch_shift = icache.c.line_shift
             self.worst_fetch = 2 * <uint64_t>icache.c.refill_cycles
@@ -1617,7 +1625,7 @@ cdef class Hart:
                 if <uint32_t>b.charge > <uint32_t>self.h.fuel:
                     self.slack_given += <uint32_t>b.charge - <uint32_t>self.h.fuel
                     self.h.fuel = self.h.fuel & ~SLACK | <uint32_t>b.charge
-            if not self.hot and self.h.jit != NULL and not self.caching and b.compiled == NULL and b.listed == 1:
+            if not self.hot and self.h.jit != NULL and b.compiled == NULL and b.listed == 1:
                 self.compile_hot()
             started = True
             self.entry.accesses = self.entry.csrs = 0

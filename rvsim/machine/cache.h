@@ -10,7 +10,7 @@
 #include <string.h>
 
 enum { CACHE_LRU, CACHE_PLRU, CACHE_RANDOM };
-enum { RECENT = 1024, DATA_KEY_SHIFT = 4 };
+enum { RECENT = 1024, DATA_KEY_SHIFT = 4, FEW_WAYS = 8 };
 #define NO_LINE 0xffffffffu
 static const uint32_t no_key = NO_LINE; /* of no access */
 
@@ -23,14 +23,15 @@ struct cache {
     uint32_t *last;             /* [set]: number of the line used last, or NO_LINE */
     uint64_t *tree;             /* [set]: bit n is node n of the tree, 1 its root */
     /* Keys (address >> key_shift, of 2^key_shift bytes that lie in one line) by their low bits, where an access changes nothing: [0] loads, [1] stores. */
-    uint32_t recent[2][RECENT];
+    uint32_t (*recent)[RECENT];
+    uint32_t keys_here[2][RECENT]; /* unless they are in struct hart, where compiled code has them at hand */
     uint32_t key_shift, keys;   /* keys of a line; 0 where lines are smaller */
     uint64_t misses[2], refills, evictions, write_backs, passed_stores, stall_cycles;
 };
 
 struct missed { uint64_t misses[3], cycles; }; /* of one instruction: fetch, load, store */
 
-static void cache_forget_recent(struct cache *c) { memset(c->recent, 0xff, sizeof c->recent); }
+static void cache_forget_recent(struct cache *c) { memset(c->recent, 0xff, 2 * sizeof *c->recent); }
 
 static void cache_free(struct cache *c)
 {
@@ -54,8 +55,16 @@ static struct cache *cache_new(uint32_t set_count, uint32_t ways, uint32_t line_
     if (!c->lines || !c->last || !c->tree) { cache_free(c); return NULL; }
     memset(c->lines, 0xff, (size_t)set_count * ways * sizeof *c->lines);
     memset(c->last, 0xff, set_count * sizeof *c->last);
+    c->recent = c->keys_here;
     cache_forget_recent(c);
     return c;
+}
+
+/* Let the table be elsewhere. */
+static void cache_move_recent(struct cache *c, uint32_t (*to)[RECENT])
+{
+    memcpy(to, c->recent, 2 * sizeof *to);
+    c->recent = to;
 }
 
 static void cache_invalidate(struct cache *c)
@@ -78,20 +87,35 @@ static uint64_t cache_clean(struct cache *c)
 }
 
 /* The line has been used: it takes the place of the one its set used before. */
-static void cache_remember(struct cache *c, uint32_t set, uint32_t line, int dirty)
+static inline void cache_remember(struct cache *c, uint32_t set, uint32_t line, int dirty)
 {
     int free_stores = c->back ? dirty : c->write_cycles == 0;
     uint32_t old = c->last[set], k, key;
     if (old != line && old != NO_LINE)
         for (k = 0, key = old * c->keys; k < c->keys; k++, key++) {
-            if (c->recent[0][key % RECENT] == key) c->recent[0][key % RECENT] = NO_LINE;
-            if (c->recent[1][key % RECENT] == key) c->recent[1][key % RECENT] = NO_LINE;
+            uint32_t *load = &c->recent[0][key % RECENT], *store = &c->recent[1][key % RECENT];
+            *load |= -(uint32_t)(*load == key); /* NO_LINE is all ones */
+            *store |= -(uint32_t)(*store == key);
         }
     c->last[set] = line;
     for (k = 0, key = line * c->keys; k < c->keys; k++, key++) {
         c->recent[0][key % RECENT] = key;
-        if (free_stores) c->recent[1][key % RECENT] = key;
+        c->recent[1][key % RECENT] = key | (free_stores ? 0 : NO_LINE);
     }
+}
+
+/* A hit that only LRU's order and a dirty bit know of; 0 when it is something else, and nothing has been done. */
+static inline int cache_reorder(struct cache *c, uint32_t line, int store)
+{
+    uint32_t set = line & (c->set_count - 1), *lines = c->lines + (size_t)set * c->ways, ways = c->ways, way = ways, n, found;
+    if (c->policy != CACHE_LRU || (store && !c->back) || ways > FEW_WAYS) return 0;
+    for (n = 0; n < ways; n++) way = lines[n] >> 1 == line ? n : way; /* which way it is nobody predicts: no jumps */
+    if (way == ways) return 0;
+    found = lines[way] | (uint32_t)store;
+    for (n = ways - 1; n; n--) lines[n] = lines[n <= way ? n - 1 : n];
+    lines[0] = found;
+    cache_remember(c, set, line, found & 1);
+    return 1;
 }
 
 /* The way that the next line of a set goes to. */

@@ -122,6 +122,7 @@ struct hart {
     uint32_t data_mask;    /* of keys: all ones, or 0 where data accesses concern nobody */
     uint32_t *data_recent[2]; /* keys whose load, whose store, changes nothing */
     uint32_t no_data[2];
+    uint32_t data_keys[2][RECENT], fetch_keys[2][RECENT]; /* tables of the caches */
     uint64_t split[3];     /* accesses of two lines: fetches, loads, stores */
     void (*data)(struct hart *, struct block *, struct insn *, uint32_t address, uint32_t size, int store);
     void (*fetch)(struct hart *, struct block *);
@@ -280,7 +281,7 @@ static inline void record_divide(struct insn *in, uint32_t dividend, uint32_t di
         b = (block_);                                                                           \
         if (UNLIKELY((fuel -= b->charge) & EXHAUSTED)) goto out_of_fuel;                        \
         b->count++;                                                                             \
-        CACHED_FETCH;                                                                           \
+        CACHED_ENTRY;                                                                           \
         in = b->code;                                                                           \
         goto *b->start;                                                                         \
     } while (0)
@@ -336,6 +337,7 @@ static void cached_data(struct hart *h, struct block *b, struct insn *in, uint32
     struct missed *site = &b->sites[in - b->code];
     if (!c) return;
     uint32_t line = address >> c->line_shift, last = (address + size - 1) >> c->line_shift;
+    if (line == last && cache_reorder(c, line, store)) return;
     for (;;) {
         int missed;
         site->cycles += cache_access(c, line, store, &missed);
@@ -408,6 +410,7 @@ static void reuse_fence_i(struct hart *h, struct block *b, struct insn *in)
 #define CACHED_DATA(address, bytes, is_store) ((void)0)
 #define CACHED_FETCH ((void)0)
 #define FETCHED(block) 1
+#define CACHED_ENTRY ((void)0)
 #define CACHED_FENCE_I ((void)0)
 #include "hart_run.h"
 #undef HART_RUN
@@ -416,6 +419,7 @@ static void reuse_fence_i(struct hart *h, struct block *b, struct insn *in)
 #undef CACHED_DATA
 #undef CACHED_FETCH
 #undef FETCHED
+#undef CACHED_ENTRY
 #undef CACHED_FENCE_I
 #define HART_RUN hart_run_cached
 #define HANDLER_ADDRESS cached_handler_address
@@ -427,6 +431,8 @@ static void reuse_fence_i(struct hart *h, struct block *b, struct insn *in)
     } while (0)
 #define CACHED_FETCH do { if (UNLIKELY(*b->recent != b->key)) h->fetch(h, b); } while (0)
 #define FETCHED(block) (*(block)->recent == (block)->key)
+/* Compiled code fetches its blocks itself. */
+#define CACHED_ENTRY do { if (UNLIKELY(*b->recent != b->key) && b->start != cached_handler_address[HANDLER_NATIVE]) h->fetch(h, b); } while (0)
 #define CACHED_FENCE_I do { h->fuel = fuel; h->fence_i(h, b, in); fuel = h->fuel; } while (0)
 #include "hart_run.h"
 #endif

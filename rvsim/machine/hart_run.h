@@ -45,6 +45,7 @@ native:
     /* NATIVE_FUEL: the whole trace does not fit, but the block may. */
     if (UNLIKELY((fuel -= b->charge) & EXHAUSTED)) goto out_of_fuel;
     b->count++;
+    CACHED_FETCH;
     in = b->code;
     DISPATCH;
 #endif

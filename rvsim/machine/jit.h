@@ -86,6 +86,17 @@ static void emit_stubs(struct jit *j)
         rm(o, 0x8d, RAX, RAX, NATIVE_TRAP - 1, 0);
         jump_to(o, j->leave_stored);
     }
+    for (int n = 0; n < 2; n++) { /* caches: rax site, ecx address; or rax member. All but rax stay; the stack is aligned as the caller has pushed it */
+        static const uint8_t kept[] = {RCX, RDX, RDI, RSI, R8, R9, R10, R11};
+        *(n ? &j->fetch : &j->look) = o->p;
+        for (int k = 0; k < 8; k++) { if (kept[k] >> 3) put8(o, 0x41); put8(o, 0x50 | (kept[k] & 7)); }
+        rr(o, 0x8b, RSI, RAX, 1);
+        rr(o, 0x8b, RDX, RCX, 0);
+        load_constant(o, RAX, (uint64_t)(uintptr_t)(n ? (void *)native_fetch : (void *)native_look));
+        put8(o, 0xff); put8(o, 0xd0); /* call rax */
+        for (int k = 7; k >= 0; k--) { if (kept[k] >> 3) put8(o, 0x41); put8(o, 0x58 | (kept[k] & 7)); }
+        put8(o, 0xc3);
+    }
 }
 
 /* Take all memory back; no trace may be left. */

@@ -10,6 +10,9 @@
 
 struct miss { /* an access as its code out of line needs it */
     uint8_t *from, *back;
+    uint8_t *cached, *known; /* with a data cache: the jump to its slow path, and where that goes on */
+    int base;                /* of the address in that path, or RAX: the distance from the window, which is to stay */
+    uint32_t offset;
     struct site *site;
     struct place to; /* of a load its destination, of a store its value */
     int code;
@@ -32,6 +35,21 @@ static void transfer(struct out *o, int code, struct place to, int base, int ind
     }
 }
 
+/* With a data cache: leave for its slow path unless the access at base + offset changes nothing in it (cache.h); rcx is lost, and rax unless kept. */
+static uint8_t *check_cache(struct out *o, int base, uint32_t offset, int store, int keep)
+{
+    if (keep) put8(o, 0x50); /* push rax */
+    if (base != RCX || offset) rm(o, 0x8d, RCX, base, (int32_t)offset, 0);
+    rr(o, 0xc1, 5, RCX, 0);
+    put8(o, DATA_KEY_SHIFT);
+    rr(o, 0x8b, RAX, RCX, 0);
+    rr(o, 0x81, 4, RAX, 0);
+    put32(o, RECENT - 1);
+    rx(o, 0x3b, RCX, RDI, RAX, 2, H(data_keys) + 4 * RECENT * store, 0, 0);
+    if (keep) put8(o, 0x58); /* pop rax */
+    return jump_if(o, CC_NE);
+}
+
 static int has_window(const struct site *site) { return site->member->block->meta[site->index].interval >= 0; }
 
 /* The access at a + offset, as long as it is in the first window; eax becomes the distance from there, in units. */
@@ -39,7 +57,7 @@ static void access_memory(struct out *o, int code, struct site *site, struct pla
 {
     struct insn *in = site->in;
     int scale = log2_size(code), base;
-    *miss = (struct miss){NULL, NULL, site, to, code};
+    *miss = (struct miss){.site = site, .to = to, .code = code};
     if (a.kind != IN_REGISTER || a.v == RAX) { move(o, RCX, a); a = (struct place){IN_REGISTER, RCX}; }
     base = (int)a.v;
     rm(o, 0x8d, RAX, base, (int32_t)(has_window(site) ? offset - in->k[1] : offset), 0);
@@ -60,7 +78,15 @@ static void access_memory(struct out *o, int code, struct site *site, struct pla
     /* Counted from the operand the host's address is there earlier. No operand may wrap on its way into the window. */
     int64_t host = (int64_t)(in->host - (uint8_t *)o->j->hart), direct = host - in->k[1] + (int32_t)offset;
     int64_t first = (int64_t)in->k[1] - (int32_t)offset, last = first + ((int64_t)in->units << scale) - 1;
-    if (direct == (int32_t)direct && first >= 0 && last <= 0xffffffffll) transfer(o, code, to, RDI, base, 0, (int32_t)direct);
+    int directly = direct == (int32_t)direct && first >= 0 && last <= 0xffffffffll;
+    if (o->j->hart->dcache) {
+        directly &= base != RCX;
+        miss->cached = check_cache(o, base, offset, code >= T_STORE8, !directly);
+        miss->known = o->p;
+        miss->base = directly ? base : RAX;
+        miss->offset = offset;
+    }
+    if (directly) transfer(o, code, to, RDI, base, 0, (int32_t)direct);
     else if (host == (int32_t)host) transfer(o, code, to, RDI, RAX, scale, (int32_t)host);
     else {
         load_constant(o, RCX, (uint64_t)(uintptr_t)in->host);
@@ -86,6 +112,12 @@ static void emit_miss(struct out *o, struct miss *m)
     data(o, 0x3b, RAX, &site->units, 0);
     uint8_t *neither = jump_if(o, CC_AE);
     count_up(o, &site->n);
+    if (o->j->hart->dcache) { /* no other register holds the address */
+        put8(o, 0x50);
+        data(o, 0x8d, RAX, site, 1);
+        call_to(o, o->j->look);
+        put8(o, 0x58);
+    }
     data(o, 0x8b, RCX, &site->host, 1);
     transfer(o, m->code, m->to, RCX, RAX, scale, 0);
     jump_to(o, m->back);
@@ -101,7 +133,33 @@ static void emit_miss(struct out *o, struct miss *m)
     jump_to(o, m->back);
 }
 
+/* Out of line: the data cache's slow path, at rest for the access itself. */
+static void emit_cached(struct out *o, struct miss *m)
+{
+    if (!m->cached) return;
+    land(o, m->cached);
+    put8(o, 0x50); /* push rax */
+    if (m->base != RAX) rm(o, 0x8d, RCX, m->base, (int32_t)m->offset, 0);
+    else { /* back to the address */
+        rr(o, 0x8b, RCX, RAX, 0);
+        if (log2_size(m->code)) { rr(o, 0xc1, 0, RCX, 0); put8(o, log2_size(m->code)); }
+        arithmetic(o, 0, RCX, (struct place){LITERAL, m->site->in->k[1]});
+    }
+    data(o, 0x8d, RAX, m->site, 1);
+    call_to(o, o->j->look);
+    put8(o, 0x58);
+    jump_to(o, m->known);
+}
+
 /* ------------------------------------------------------------ what compiled code calls */
+/* Show the instruction cache a block. */
+static void native_fetch(struct hart *h, struct member *m) { h->fetch(h, m->block); }
+
+/* Show the data cache an access within a window; no counter or register concerns it. */
+static void native_look(struct hart *h, struct site *site, uint32_t address)
+{
+    cached_data(h, site->member->block, site->in, address, site->size, site->is_store);
+}
 /* 0 done, 1 trap, 2 done and the block is to be left; all counters and the budget stand as if the trace had ended with this block. */
 static int native_access(struct hart *h, uint32_t address, uint32_t value, struct site *site, int store)
 {

@@ -55,7 +55,7 @@ struct jit {
     uint64_t *exhausted;
     int (*enter)(struct hart *, const void *);
     uint8_t *leave, *leave_stored, *uncompiled;
-    uint8_t *load, *store, *call;
+    uint8_t *load, *store, *call, *look, *fetch;
     uint8_t host_of[32];         /* host register of a guest register, 0 for none (rax is never one) */
     uint8_t guest[10];
     int pins;

@@ -56,6 +56,7 @@ static int is_hammock(const struct block *b)
 {
     const struct block *s = b->next;
     if (!is_branch(last_operation(b))) return 0;
+    if (b->recent != &b->key) return 0; /* with an instruction cache: what is jumped over is not fetched */
     const uint8_t *op = template_ops[template_starts[b->meta[b->count_n - 1].handler + 1] - 1];
     if (!(op[2] >> 6) || !(op[3] >> 6)) return 0; /* its operands are in rax and rdx */
     if (!s || !b->target || s->dead || s->listed != 1 || b->target->dead) return 0;
@@ -326,6 +327,28 @@ static void emit_leaving(struct out *o, struct member *m, int taken)
     aim(m->jump[taken], m->way[taken]);
 }
 
+static void emit_fetch(struct out *o, struct member *m)
+{
+    put8(o, 0x50); /* push rax, to align the stack */
+    data(o, 0x8d, RAX, m, 1);
+    call_to(o, o->j->fetch);
+    put8(o, 0x58);
+}
+
+/* With an instruction cache: leave for its slow path unless the fetch of member k changes nothing. NULL where there is no such way. */
+static uint8_t *check_fetch(struct out *o, struct trace *t, int k)
+{
+    struct member *m = &t->member[k];
+    const struct block *b = m->block, *before = k ? m[-1].block : NULL;
+    if (b->recent == &b->key) return NULL;
+    if (b->recent == &no_key) { emit_fetch(o, m); return NULL; }
+    if (before && before->recent == b->recent && before->key == b->key) return NULL; /* the line of the fetch just before */
+    int32_t offset = (int32_t)((const uint8_t *)b->recent - (const uint8_t *)o->j->hart);
+    rm(o, 0x81, 7, RDI, offset, 0);
+    put32(o, b->key);
+    return jump_if(o, CC_NE);
+}
+
 /* Compile the path that begins with a block; 0 when there is no room. */
 static int compile_trace(struct jit *j, struct block *head)
 {
@@ -333,7 +356,7 @@ static int compile_trace(struct jit *j, struct block *head)
     struct miss misses[TRACE_INSTRUCTIONS + 64];
     struct side sides[2 * TRACE_BLOCKS];
     int branched = 0;
-    uint8_t *again = NULL, *done = NULL, *enter = NULL;
+    uint8_t *again = NULL, *done = NULL, *enter = NULL, *fetches[TRACE_BLOCKS] = {NULL}, *fetched[TRACE_BLOCKS];
     if (j->limit - j->at < HOT_ROOM || j->cold_limit - j->cold < COLD_ROOM || j->data_limit - j->data < DATA_ROOM) { j->full = 1; return 0; }
     if (j->count == j->room) {
         struct trace **grown = realloc(j->list, (size_t)(j->room + 256) * sizeof *grown);
@@ -374,6 +397,8 @@ static int compile_trace(struct jit *j, struct block *head)
             if (k + 1 == t->members) jump_to(&hot, again);
         } else {
             struct member *m = &t->member[k];
+            fetches[k] = check_fetch(&hot, t, k);
+            fetched[k] = hot.p;
             emit_member(&hot, t, k, again, misses, sides, &branched);
             if (!m->loop) continue;
             emit_loop(&hot, m->loop);
@@ -393,7 +418,16 @@ static int compile_trace(struct jit *j, struct block *head)
     for (int k = 0; k < t->members; k++)
         for (int taken = 0; taken < 2; taken++)
             if (t->member[k].jump[taken]) emit_leaving(&cold, &t->member[k], taken);
-    for (int n = 0; n < t->sites; n++) emit_miss(&cold, &misses[n]);
+    for (int n = 0; n < t->sites; n++) {
+        emit_miss(&cold, &misses[n]);
+        emit_cached(&cold, &misses[n]);
+    }
+    for (int k = 0; k < t->members; k++)
+        if (fetches[k]) {
+            land(&cold, fetches[k]);
+            emit_fetch(&cold, &t->member[k]);
+            jump_to(&cold, fetched[k]);
+        }
     t->cold_end = cold.p;
     for (int k = 0; k < t->members; k++)
         for (uint32_t i = 0; i < t->member[k].block->count_n; i++) t->member[k].block->meta[i].frozen = 1;
@@ -403,7 +437,7 @@ static int compile_trace(struct jit *j, struct block *head)
     head->compiled = t;
     head->wanted = 0;
     head->chain = t->chain;
-    head->start = handler_address[HANDLER_NATIVE];
+    head->start = (head->sites ? cached_handler_address : handler_address)[HANDLER_NATIVE];
     return 1;
 }
 #endif

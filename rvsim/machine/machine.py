@@ -208,7 +208,7 @@ class Machine:
         if name not in ENGINES:
             raise UsageError(f"engine: expected {', '.join(ENGINES)}, found {name!r}")
         how = os.environ.get("RVSIM_JIT", "")
-        if name != "jit" or self.caches is not None:  # compiled code knows no caches
+        if name != "jit":
             return "interpreter"
         # RVSIM_JIT=PERIOD,ENTRIES: tests have everything compiled at once.
         numbers = how.split(",") if how not in ("", "0") else ["0", "0"]

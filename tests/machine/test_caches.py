@@ -45,6 +45,16 @@ SIZES = {
 _SIZE: dict[int, int] = {}
 
 
+@pytest.fixture(autouse=True, params=["interp", "jit", "jit 128,0", "jit 128,1"])
+def tier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter, and compiled code: as it comes, with each block compiled at once, with those entered before."""
+    engine, *how = request.param.split()
+    monkeypatch.setenv("RVSIM_ENGINE", engine)
+    for value in how:
+        monkeypatch.setenv("RVSIM_JIT", value)
+    monkeypatch.setenv("RVSIM_LOOPS", "0")
+
+
 def size_of(word: int) -> int:
     """Bytes that an instruction loads or stores."""
     if word not in _SIZE:
