@@ -91,8 +91,8 @@ class Machine:
     memory_limit : int
         Bytes of guest memory that the regions together may have.
     engine : str, optional
-        What executes the instructions, ``interp``, ``jit`` or ``auto``; the environment's RVSIM_ENGINE, or ``auto``,
-        by default. It changes host time alone; RVSIM_JIT=0 and hosts without it have none but the interpreter.
+        What executes the instructions, ``interp``, ``jit`` or ``auto``: compiled code where the host allows it;
+        the environment's RVSIM_ENGINE, or ``auto``, by default. It changes host time alone.
 
     Raises
     ------
@@ -208,15 +208,17 @@ class Machine:
         if name not in ENGINES:
             raise UsageError(f"engine: expected {', '.join(ENGINES)}, found {name!r}")
         how = os.environ.get("RVSIM_JIT", "")
-        if name != "jit":
+        if name == "interp":
+            return "interpreter"
             return "interpreter"
         # RVSIM_JIT=PERIOD,ENTRIES: tests have everything compiled at once.
         numbers = how.split(",") if how not in ("", "0") else ["0", "0"]
         if len(numbers) != 2 or not all(n.isascii() and n.isdecimal() and len(n) < 10 for n in numbers):
             raise UsageError(f"RVSIM_JIT: expected 0 or PERIOD,ENTRIES, found {how!r}")
         if how == "0" or not self.hart.use_jit(*(int(n) for n in how.split(",") if how)):
-            why = "RVSIM_JIT=0" if how == "0" else "this processor or system"
-            self.warnings.append(f"{why} rules out compiled code: the interpreter runs, with the same counts")
+            if how != "0" or name == "jit":
+                why = "RVSIM_JIT=0" if how == "0" else "this processor or system"
+                self.warnings.append(f"{why} rules out compiled code: the interpreter runs, with the same counts")
             return "interpreter"
         return "jit"
 

@@ -53,7 +53,8 @@ def disasm(capsys: pytest.CaptureFixture[str], *arguments: object) -> list[str]:
 
 
 def objdump(path: Path) -> list[str]:
-    done = subprocess.run([OBJDUMP, "-d", "-M", "no-aliases", str(path)], capture_output=True, text=True, check=True)
+    command = [OBJDUMP, "-d", "-z", "-M", "no-aliases", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     return [re.sub(r"\s*# .*", "", line) for line in done.stdout.splitlines()]
 
 

@@ -85,6 +85,15 @@ def test_code_is_what_was_meant(compiled: None, tmp_path: Path) -> None:
             assert target in lines or int(target, 16) >= len(code), (hex(pc), target, text)
 
 
+def test_auto_compiles_where_that_is_possible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RVSIM_ENGINE", raising=False)
+    monkeypatch.delenv("RVSIM_JIT", raising=False)
+    assert Machine.from_elf(PROGRAMS[0], stdout=lambda data: None).run().engine == "jit"
+    monkeypatch.setenv("RVSIM_JIT", "0")
+    machine = Machine.from_elf(PROGRAMS[0], stdout=lambda data: None)
+    assert (machine.run().engine, machine.warnings) == ("interpreter", [])
+
+
 def test_rvsim_jit_0_leaves_it_to_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RVSIM_JIT", "0")
     machine = Machine.from_elf(PROGRAMS[0], engine="jit", stdout=lambda data: None)
