@@ -210,7 +210,6 @@ class Machine:
         how = os.environ.get("RVSIM_JIT", "")
         if name == "interp":
             return "interpreter"
-            return "interpreter"
         # RVSIM_JIT=PERIOD,ENTRIES: tests have everything compiled at once.
         numbers = how.split(",") if how not in ("", "0") else ["0", "0"]
         if len(numbers) != 2 or not all(n.isascii() and n.isdecimal() and len(n) < 10 for n in numbers):
