@@ -51,10 +51,11 @@ def extension(name: str, optimisation: list[str], include_dirs: list[str]) -> Ex
 
 def extensions() -> list[Extension]:
     return [
-        # Both -fno: GCC would merge the interpreter's indirect jumps into one, which a branch predictor cannot learn.
+        # -g0: describing the interpreter's one huge function to debuggers takes GCC half a minute. Both -fno: it would
+        # merge the interpreter's indirect jumps into one, which a branch predictor cannot learn.
         extension(
             "rvsim.machine._hart",
-            ["-O2", "-fno-gcse", "-fno-crossjumping"],
+            ["-O2", "-g0", "-fno-gcse", "-fno-crossjumping"],
             ["rvsim/machine", str(HEADERS)],
         ),
         extension("accel.conv._kernel", ["-O3"], ["accel/conv"]),
