@@ -99,7 +99,7 @@ cdef extern from "hart.h":
         trace **list
         int count
         int again
-        uint64_t nanoseconds
+        uint64_t nanoseconds, rebuilds
     struct hart:
         uint32_t x[32]
         uint32_t pc
@@ -152,7 +152,7 @@ cdef extern from "hart.h":
     uint8_t *handler_ends
     int decode(uint32_t, uint32_t, int, decoded *) nogil
     int hart_run(hart *, block *) nogil
-    jit *jit_new(hart *) nogil
+    jit *jit_new(hart *, uint32_t) nogil
     int hart_run_cached(hart *, block *) nogil
     int RECENT, DATA_KEY_SHIFT, CACHE_LRU, CACHE_PLRU, CACHE_RANDOM
     const uint32_t no_key
@@ -214,6 +214,7 @@ cdef enum:
     FIRST_PERIOD = 1 << 15      # the same with compiled code: until blocks are compiled first,
     LAST_PERIOD = 1 << 22       # and later, each time twice as long up to this
     HOT = 32                    # entries that make a block worth compiling
+    CODE_KIB = 20 << 10         # memory for compiled code in line
     LOOK_UP = 1 << 17           # iterations that make it worth to look whether a loop has been compiled,
     MAKE = 1 << 20              # and to have it compiled,
     WAIT_PERIOD = 1 << 10       # instructions between two looks where tests wait for compilers
@@ -564,7 +565,7 @@ cdef class Hart:
         jit_free(self.h.jit)
 
     # ------------------------------------------------------------ compiled code
-    def use_jit(self, int64_t period=0, uint64_t hot=HOT):
+    def use_jit(self, int64_t period=0, uint64_t hot=HOT, uint32_t kib=CODE_KIB):
         """Compile blocks that are entered often; call it before the first instruction.
 
         Parameters
@@ -573,6 +574,8 @@ cdef class Hart:
             Instructions between two looks for blocks to compile; 0 for a short one first, longer ones later.
         hot : int
             Entries that make a block worth it; 0 to compile each block before it is entered.
+        kib : int
+            Memory for code in line, in KiB, 512 or more; as much again is taken for code out of line, and more for its data.
 
         Returns
         -------
@@ -580,7 +583,7 @@ cdef class Hart:
             False where the host's processor or kernel does not allow it: the interpreter does everything.
         """
         if self.h.jit == NULL:
-            self.h.jit = jit_new(&self.h)
+            self.h.jit = jit_new(&self.h, kib)
         if self.h.jit != NULL:
             self.last_period = max(<int64_t>2 * BLOCK_LIMIT, period) if period else LAST_PERIOD
             self.period, self.hot = min(<int64_t>FIRST_PERIOD, self.last_period), hot
@@ -602,6 +605,11 @@ cdef class Hart:
     def compile_seconds(self):
         """Time spent compiling, in seconds of the host."""
         return self.h.jit.nanoseconds / 1e9 if self.h.jit != NULL else 0.0
+
+    @property
+    def rebuilds(self):
+        """How often all compiled code was given up and made anew."""
+        return self.h.jit.rebuilds if self.h.jit != NULL else 0
 
     cdef int compile_hot(self) except -1:
         """Compile what has become hot; rules of protection and watched instructions are the interpreter's."""
@@ -1291,9 +1299,11 @@ cdef class Hart:
     cdef int bury(self) except -1:
         """Unlink dead blocks everywhere; they are folded into the totals and freed at the next safe point."""
         cdef int i, kept = 0
+        cdef bint compiled = False
         cdef block *b
         for i in range(self.block_count):
             b = self.blocks[i]
+            compiled |= b.unwanted or b.dead and (b.traces != 0 or b.loop != NULL)
             if b.next != NULL and b.next.dead:
                 b.next = NULL
             if b.target != NULL and b.target.dead:
@@ -1301,7 +1311,8 @@ cdef class Hart:
         for i in range(JUMP_CACHE):
             if self.h.jump[i].dead:
                 self.h.jump[i] = self.nowhere
-        self.drop_compiled()
+        if compiled:
+            self.drop_compiled()
         memset(self.table, 0, sizeof(self.table))
         memset(self.singles, 0, sizeof(self.singles))
         for i in range(self.block_count):

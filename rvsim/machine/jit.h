@@ -16,6 +16,7 @@
 #define RVSIM_JIT_HOST 1
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 #else
 #define RVSIM_JIT_HOST 0
 #endif
@@ -25,7 +26,7 @@ enum { NATIVE_NEXT, NATIVE_TAKEN, NATIVE_INDIRECT, NATIVE_ENTER, NATIVE_RESUME, 
 #include "jit_counts.h"
 
 #if RVSIM_JIT_HOST
-enum { CODE = 20 << 20, COLD = 20 << 20, DATA = 24 << 20, STUBS_ROOM = 1 << 12, REBUILDS = 64 };
+enum { STUBS_ROOM = 1 << 12, REBUILDS = 64 };
 #define H(field) ((int32_t)offsetof(struct hart, field))
 #include "jit_trace.h"
 
@@ -103,10 +104,8 @@ static void emit_stubs(struct jit *j)
 static void empty(struct jit *j)
 {
     j->at = j->memory + STUBS_ROOM;
-    j->limit = j->cold = j->memory + CODE;
-    j->cold_limit = j->cold + COLD;
+    j->cold = j->limit;
     j->data = j->cold_limit;
-    j->data_limit = j->data + DATA;
     j->exhausted = take_data(j, sizeof *j->exhausted);
     *j->exhausted = EXHAUSTED;
     j->full = 0;
@@ -120,8 +119,8 @@ static const uint8_t *successor(const struct member *m, int taken)
     return to && !to->dead && !m->block->dead && to->compiled ? to->compiled->chain : m->way[taken];
 }
 
-/* Let the jumps of all traces lead to compiled successors; dry: say whether one does not. */
-static int link_all(struct jit *j, int dry)
+/* Let the jumps of all traces lead to compiled successors. */
+static int link_all(struct jit *j)
 {
     for (int i = 0; i < j->count; i++)
         for (int k = 0; k < j->list[i]->members; k++)
@@ -131,17 +130,9 @@ static int link_all(struct jit *j, int dry)
                 if (!m->jump[taken]) continue;
                 distance = (uint32_t)(successor(m, taken) - (m->jump[taken] + 4));
                 if (!memcmp(m->jump[taken], &distance, 4)) continue;
-                if (dry) return 1;
+                if (!open_jump(j, m->jump[taken])) return 0;
                 memcpy(m->jump[taken], &distance, 4);
             }
-    return 0;
-}
-
-static int writable(struct jit *j, int yes)
-{
-    if (j->writable == yes) return 1;
-    if (mprotect(j->memory, CODE + COLD, yes ? PROT_READ | PROT_WRITE : PROT_READ | PROT_EXEC)) return 0;
-    j->writable = yes;
     return 1;
 }
 
@@ -165,6 +156,19 @@ static int is_unwanted(const struct trace *t)
     for (int k = 0; k < t->members; k++)
         if (t->member[k].block->dead || t->member[k].block->unwanted || (t->member[k].loop && t->member[k].loop->dead)) return 1;
     return 0;
+}
+
+/* Whether code that is left fills less than half of its memory. While it is full with more, the new waits for the next choice of traces. */
+static int is_half_dead(const struct jit *j)
+{
+    ptrdiff_t hot = 0, cold = 0, data = 0;
+    for (int i = 0; i < j->count; i++) {
+        const struct trace *t = j->list[i];
+        hot += t->end - t->code;
+        cold += t->cold_end - t->cold;
+        data += (uint8_t *)(t->site + t->sites) - (uint8_t *)t;
+    }
+    return hot < (j->limit - j->memory) / 2 && cold < (j->cold_limit - j->limit) / 2 && data < (j->data_limit - j->cold_limit) / 2;
 }
 
 /* The guest registers that instructions executed most often use; whether those pinned now do worse by an eighth. */
@@ -239,20 +243,25 @@ static void compile_wanted(struct jit *j, struct block **blocks, int count, uint
 }
 #endif
 
-/* Code memory, or NULL where compiled code cannot be had. */
-static struct jit *jit_new(struct hart *hart)
+/* Code memory, so many KiB in line, or NULL where compiled code cannot be had. */
+static struct jit *jit_new(struct hart *hart, uint32_t kib)
 {
 #if RVSIM_JIT_HOST
     struct jit *j = calloc(1, sizeof *j);
     if (!j) return NULL;
     j->hart = hart;
-    j->memory = mmap(NULL, CODE + COLD + DATA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+    j->page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t code = ((size_t)kib << 10) & ~(j->page - 1), data = code + code / 4;
+    j->size = 2 * code + data;
+    j->memory = mmap(NULL, j->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
     if (j->memory == MAP_FAILED) { free(j); return NULL; }
-    j->writable = 1;
-    if (!writable(j, 0)) { munmap(j->memory, CODE + COLD + DATA); free(j); return NULL; }
+    j->limit = j->memory + code;
+    j->cold_limit = j->limit + code;
+    j->data_limit = j->cold_limit + data;
+    if (!allow(j, j->memory, j->cold_limit, PROT_READ | PROT_EXEC)) { munmap(j->memory, j->size); free(j); return NULL; }
     return j;
 #else
-    (void)hart;
+    (void)hart, (void)kib;
     return NULL;
 #endif
 }
@@ -261,7 +270,7 @@ static void jit_free(struct jit *j)
 {
     if (!j) return;
 #if RVSIM_JIT_HOST
-    munmap(j->memory, CODE + COLD + DATA);
+    munmap(j->memory, j->size);
 #endif
     free(j->list);
     free(j);
@@ -287,15 +296,11 @@ static int jit_drop(struct jit *j)
     for (int i = kept; i < all; i++)
         for (int k = 0; k < j->list[i]->members; k++) j->list[i]->member[k].block->unwanted = 0;
     j->count = kept;
-    if (link_all(j, 1)) {
-        if (!writable(j, 1)) return 0;
-        link_all(j, 0);
-        return writable(j, 0);
-    }
+    return link_all(j) && close_code(j);
 #else
     (void)j;
-#endif
     return 1;
+#endif
 }
 
 /* Between two runs: compile the blocks entered often enough. 0 when memory refuses. */
@@ -305,22 +310,23 @@ static int jit_compile_hot(struct jit *j, struct block **blocks, int count, uint
     int fresh, wanted = 0;
     struct timespec begin, end;
     if (!jit_drop(j)) return 0;
-    fresh = !j->at || j->full || j->again;
+    fresh = !j->at || j->again || (j->full && is_half_dead(j));
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
     /* Other ways may have become the busiest: then everything is compiled anew. */
     if (++j->looks >= j->next_choice) {
         j->next_choice = 2 * j->looks;
-        fresh |= choose_pins(j, blocks, count) || j->looks <= REBUILDS;
+        fresh |= choose_pins(j, blocks, count) || j->looks <= REBUILDS || j->full;
     }
-    for (int i = 0; i < count; i++) wanted |= is_wanted(blocks[i], threshold);
-    if (!fresh && !wanted && !link_all(j, 1)) return 1;
-    if (!writable(j, 1)) return 0;
+    if (!j->full) for (int i = 0; i < count; i++) wanted |= is_wanted(blocks[i], threshold);
+    if (!fresh && !wanted) return link_all(j) && close_code(j);
     if (fresh) {
+        j->rebuilds += j->at != NULL;
         for (int i = 0; i < j->count; i++) forget(j, j->list[i]);
         for (int i = 0; i < j->count; i++)
             for (int n = 0; n < j->list[i]->sites; n++) j->hart->adopt(j->hart, &j->list[i]->site[n]);
         j->count = j->again = 0;
         empty(j);
+        if (!open_part(j, &j->hot_pages, j->memory, HOT_ROOM, j->limit)) return 0;
         emit_stubs(j);
         for (int i = 0; i < count; i++) {
             blocks[i]->chain = j->uncompiled;
@@ -328,8 +334,7 @@ static int jit_compile_hot(struct jit *j, struct block **blocks, int count, uint
         }
     }
     compile_wanted(j, blocks, count, threshold);
-    link_all(j, 0);
-    if (!writable(j, 0)) return 0;
+    if (j->refused || !link_all(j) || !close_code(j)) return 0;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
     j->nanoseconds += (uint64_t)((end.tv_sec - begin.tv_sec) * 1000000000ll + end.tv_nsec - begin.tv_nsec);
     return 1;

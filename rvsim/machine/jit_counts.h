@@ -48,9 +48,14 @@ struct trace {
     uint8_t *cold, *cold_end; /* its code out of line */
 };
 
+struct pages { uint8_t *from, *to; };
+
 struct jit {
     struct hart *hart;
     uint8_t *memory;             /* one mapping: code, code out of line, data */
+    size_t size, page;
+    struct pages hot_pages, cold_pages, jump_pages; /* that are writable */
+    int refused;                 /* the host would not change what is writable */
     uint8_t *at, *limit, *cold, *cold_limit, *data, *data_limit; /* their first free bytes and ends */
     uint64_t *exhausted;
     int (*enter)(struct hart *, const void *);
@@ -61,11 +66,12 @@ struct jit {
     int pins;
     struct trace **list;
     int count, room;
-    int writable, full;
+    int full;
     int stale;                   /* compiled code has counted since the last fold */
     int again;                   /* all traces are to be chosen anew */
     uint64_t looks, next_choice; /* for blocks to compile, and when paths and pinned registers are chosen again */
     uint64_t nanoseconds;        /* spent compiling */
+    uint64_t rebuilds;           /* times all was given up to begin anew */
 };
 
 static void fold_trace(struct trace *t)

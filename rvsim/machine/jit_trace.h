@@ -6,9 +6,10 @@
 #ifndef RVSIM_JIT_TRACE_H
 #define RVSIM_JIT_TRACE_H
 #include "jit_access.h"
+#include "jit_pages.h"
 #include "jit_routine.h"
 
-enum { HOT_ROOM = 1 << 17, COLD_ROOM = 1 << 16, DATA_ROOM = 1 << 16, HAMMOCK_INSTRUCTIONS = 4, HAMMOCK_RESULTS = 2, UNROLL = 4, UNROLL_INSTRUCTIONS = 48 };
+enum { DATA_ROOM = 1 << 16, HAMMOCK_INSTRUCTIONS = 4, HAMMOCK_RESULTS = 2, UNROLL = 4, UNROLL_INSTRUCTIONS = 48 };
 
 static const uint8_t pinnable[10] = {RBX, RBP, RSI, R8, R9, R10, R11, R12, R13, R14};
 
@@ -358,6 +359,7 @@ static int compile_trace(struct jit *j, struct block *head)
     int branched = 0;
     uint8_t *again = NULL, *done = NULL, *enter = NULL, *fetches[TRACE_BLOCKS] = {NULL}, *fetched[TRACE_BLOCKS];
     if (j->limit - j->at < HOT_ROOM || j->cold_limit - j->cold < COLD_ROOM || j->data_limit - j->data < DATA_ROOM) { j->full = 1; return 0; }
+    if (!open_part(j, &j->hot_pages, j->at, HOT_ROOM, j->limit) || !open_part(j, &j->cold_pages, j->cold, COLD_ROOM, j->cold_limit)) return 0;
     if (j->count == j->room) {
         struct trace **grown = realloc(j->list, (size_t)(j->room + 256) * sizeof *grown);
         if (!grown) return 0;
@@ -431,6 +433,7 @@ static int compile_trace(struct jit *j, struct block *head)
     t->cold_end = cold.p;
     for (int k = 0; k < t->members; k++)
         for (uint32_t i = 0; i < t->member[k].block->count_n; i++) t->member[k].block->meta[i].frozen = 1;
+    j->data = (uint8_t *)(((uintptr_t)&t->site[t->sites] + 15) & ~(uintptr_t)15);
     j->at = (uint8_t *)(((uintptr_t)hot.p + 15) & ~(uintptr_t)15);
     j->cold = cold.p;
     j->list[j->count++] = t;

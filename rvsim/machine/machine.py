@@ -210,10 +210,12 @@ class Machine:
         how = os.environ.get("RVSIM_JIT", "")
         if name == "interp":
             return "interpreter"
-        # RVSIM_JIT=PERIOD,ENTRIES: tests have everything compiled at once.
+        # RVSIM_JIT=PERIOD,ENTRIES,KIB: tests have everything compiled at once, or little memory for it.
         numbers = how.split(",") if how not in ("", "0") else ["0", "0"]
-        if len(numbers) != 2 or not all(n.isascii() and n.isdecimal() and len(n) < 10 for n in numbers):
-            raise UsageError(f"RVSIM_JIT: expected 0 or PERIOD,ENTRIES, found {how!r}")
+        if not 2 <= len(numbers) <= 3 or not all(n.isascii() and n.isdecimal() and len(n) < 10 for n in numbers):
+            raise UsageError(f"RVSIM_JIT: expected 0 or PERIOD,ENTRIES[,KIB], found {how!r}")
+        if len(numbers) == 3 and not 512 <= int(numbers[2]) <= 1 << 18:
+            raise UsageError(f"RVSIM_JIT: expected from 512 to 262144 KiB of code, found {how!r}")
         if how == "0" or not self.hart.use_jit(*(int(n) for n in how.split(",") if how)):
             if how != "0" or name == "jit":
                 why = "RVSIM_JIT=0" if how == "0" else "this processor or system"
