@@ -32,8 +32,8 @@ def extension(name: str, optimisation: list[str], include_dirs: list[str]) -> Ex
         macros += [("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "1")]
         directives["linetrace"] = True
     if sanitizers := os.environ.get("RVSIM_SANITIZE", ""):
-        # One function is the whole interpreter: following its variables would take minutes.
-        flags += [f"-fsanitize={sanitizers}", "-fno-omit-frame-pointer", "-g", "-O1", "-fno-var-tracking"]
+        # One function is the whole interpreter: optimising it with all checks would take many minutes.
+        flags += [f"-fsanitize={sanitizers}", "-fno-omit-frame-pointer", "-g", "-O0"]
         link += [f"-fsanitize={sanitizers}"]
     folder = Path(*name.split(".")[:-1])
     module = Extension(
