@@ -300,7 +300,7 @@ def test_a_step_that_ends_the_program() -> None:
 
 # ---------------------------------------------------------------------------------------------------------- counters
 @pytest.fixture(scope="module")
-def undebugged(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+def undebugged(tier: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
     nothing = tmp_path_factory.mktemp("nothing")
 
     @cache
