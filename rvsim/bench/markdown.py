@@ -44,7 +44,8 @@ Machine: {machine["cpu"]}, {machine["cores"]} cores, {machine["system"]}.
 Each figure is the CPU time (user and system) of a whole process, start-up included: the median of
 {document["rounds"]} interleaved rounds, with the smallest and largest. The speed ratio is to the
 {document["reference"]} run of the same round; above 1 is faster. MIPS: millions of retired instructions a CPU second;
-the count is rvsim's, the same for every simulator. Guest `nop` shows what starting costs.
+the count is rvsim's, the same for every simulator. Guest `nop` shows what starting costs,
+beside `import numpy` in Python.
 
 `rvsim` is what a user gets: compiled code with counted loops; `rvsim-jit` is without counted loops, `rvsim-interp` the
 interpreter alone; `-dcache` with a data cache of 16 KiB, 4 ways, lines of 32 bytes (docs/engine.md).

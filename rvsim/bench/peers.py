@@ -75,7 +75,8 @@ def find_peers(names: Sequence[str] | None = None) -> list[Peer]:
         A name is unknown, or that peer is not on this machine.
     """
     own = {name: functools.partial(_rvsim, name) for name in OWN}
-    finders: dict[str, Callable[[], Peer | None]] = {**own, "qemu-riscv32": _qemu, "spike": _spike, "unicorn": _unicorn}
+    others = {"qemu-riscv32": _qemu, "spike": _spike, "unicorn": _unicorn, "import-numpy": _import_numpy}
+    finders: dict[str, Callable[[], Peer | None]] = {**own, **others}
     if names is None:
         return [peer for find in finders.values() if (peer := find()) is not None]
     peers = []
@@ -119,6 +120,15 @@ def _unicorn() -> Peer | None:
     from importlib.metadata import version
 
     return Peer("unicorn", (sys.executable, "-m", "rvsim.bench.unicorn_runner", GUEST), version("unicorn"))
+
+
+def _import_numpy() -> Peer | None:
+    """No simulator: what `rvsim run` may cost at most before a guest's first instruction."""
+    if importlib.util.find_spec("numpy") is None:
+        return None
+    from importlib.metadata import version
+
+    return Peer("import-numpy", (sys.executable, "-c", "import numpy"), version("numpy"), guests=("nop",))
 
 
 def _first_line(command: list[str]) -> str:

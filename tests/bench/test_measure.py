@@ -100,7 +100,7 @@ def test_the_document_says_how_to_repeat_it(guest):
 
 
 def test_unknown_peers_are_refused():
-    with pytest.raises(UsageError, match=r"expected names among rvsim, rvsim-interp, .*, unicorn, found 'qmeu'"):
+    with pytest.raises(UsageError, match=r"expected names among rvsim, rvsim-interp, .*, import-numpy, found 'qmeu'"):
         find_peers(["qmeu"])
 
 
