@@ -60,7 +60,7 @@ class _DataclassFields:
 
 @dataclass_transform(frozen_default=True)
 class Record:
-    """A frozen record: the annotations of its class are its fields, in order.
+    """A frozen record: the annotations of its class, behind those of the record it is derived from, are its fields, in order.
 
     It is a dataclass to whoever asks: `dataclasses.replace` changes a copy, msgspec writes and reads it. A class's
     `__post_init__` checks the values; msgspec reports the `ValueError` it raises.
@@ -73,8 +73,10 @@ class Record:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls.record_fields = dict(cls.__annotations__)
-        cls.record_defaults = {name: cls.__dict__[name] for name in cls.record_fields if name in cls.__dict__}
+        own = cls.__dict__.get("__annotations__", {})
+        cls.record_fields = {**getattr(cls, "record_fields", {}), **own}
+        defaults = {name: cls.__dict__[name] for name in own if name in cls.__dict__}
+        cls.record_defaults = {**getattr(cls, "record_defaults", {}), **defaults}
         cls.__dataclass_fields__ = _DataclassFields()
 
     def __init__(self, *first: Any, **values: Any) -> None:
@@ -113,7 +115,9 @@ class Record:
             if stated == "dict[str, int]":
                 if type(value) is not dict or any(type(each) is not int for each in value.values()):
                     return None
-            elif stated not in ("str", "int", "float", "bool") or type(value).__name__ != stated:
+            elif stated.removesuffix(" | None") not in ("str", "int", "float", "bool"):
+                return None
+            elif type(value).__name__ != stated.removesuffix(" | None") and not (value is None and stated[-4:] == "None"):
                 return None
         return cls(**values)
 

@@ -26,7 +26,7 @@ class Cache:
         line_bytes: int,
         *,
         policy: str = "lru",
-        key_shift: int | None = None,
+        timed: bool = False,
         back: bool = False,
         allocate: bool = False,
         refill_cycles: int = 0,

@@ -58,19 +58,23 @@ cdef extern from "hart.h":
         missed *sites
         void *allocation
         insn *code
+    struct recent:
+        uint32_t lines[2][4096]
+        uint64_t used[4096]
     struct cache:
-        uint32_t set_count, ways, line_shift, key_shift, policy, back, allocate
+        uint32_t set_count, ways, line_shift, policy, back, allocate, timed, ranked
         uint32_t refill_cycles, writeback_cycles, write_cycles, random
         uint32_t *lines
         uint64_t *tree
-        uint32_t recent[2][1024]
+        uint64_t clock
+        recent *recent
         uint64_t misses[2]
         uint64_t refills, evictions, write_backs, passed_stores, stall_cycles
     struct reuse:
         uint32_t levels, line_shift, last
         uint32_t ways[20]
         uint64_t places[20][65]
-        uint32_t recent[1024]
+        recent recent
     struct missed:
         uint64_t misses[3]
         uint64_t cycles
@@ -126,10 +130,10 @@ cdef extern from "hart.h":
         cache *icache
         reuse *data_reuse
         reuse *fetch_reuse
-        uint32_t data_mask
-        uint32_t *data_recent[2]
-        uint32_t data_keys[2][1024]
-        uint32_t fetch_keys[2][1024]
+        recent *data_recent
+        uint32_t data_shift, data_mask
+        uint64_t granted
+        recent data_lines, fetch_lines
         uint32_t no_data[2]
         uint64_t split[3]
         void (*data)(hart *, block *, insn *, uint32_t, uint32_t, int) noexcept nogil
@@ -154,15 +158,16 @@ cdef extern from "hart.h":
     int hart_run(hart *, block *) nogil
     jit *jit_new(hart *, uint32_t) nogil
     int hart_run_cached(hart *, block *) nogil
-    int RECENT, DATA_KEY_SHIFT, CACHE_LRU, CACHE_PLRU, CACHE_RANDOM
+    int RECENT, CACHE_LRU, CACHE_PLRU, CACHE_RANDOM
     const uint32_t no_key
-    cache *cache_new(uint32_t, uint32_t, uint32_t, uint32_t) nogil
+    cache *cache_new(uint32_t, uint32_t, uint32_t) nogil
     void cache_free(cache *) nogil
     void cache_invalidate(cache *) nogil
     uint64_t cache_clean(cache *) nogil
-    uint32_t cache_access(cache *, uint32_t, int, int *) nogil
+    uint32_t cache_access(cache *, uint32_t, int, uint64_t, int *) nogil
+    void cache_rank(cache *, uint64_t) nogil
     void cache_forget_recent(cache *) nogil
-    void cache_move_recent(cache *, uint32_t (*)[1024]) nogil
+    void cache_move_recent(cache *, recent *) nogil
     int REUSE_LEVELS, REUSE_WAYS
     reuse *reuse_new(uint32_t, uint32_t, uint32_t) nogil
     void reuse_free(reuse *) nogil
@@ -221,6 +226,7 @@ cdef enum:
     TRIPS = 8                   # if an entry does as many
     CACHE_LIMIT = 1 << 20       # predecoded instructions kept, about 60 MB
     NO_DEADLINE = 0x7fffffff    # cycles until the machine looks anyway
+    LINE_TIME_RANGE = 1 << 29   # instructions in which data caches' times cannot come round
     STALE = 256                 # cycles of upper bounds that may pass before they are compared with the exact count
     LOG_ROOM = 1 << 18          # bytes of the commit log that are written at once
     PAGE = 4096                 # bytes of memory that snapshots share
@@ -292,8 +298,8 @@ cdef class Cache:
     sets, ways, line_bytes : int
         Powers of two but for the ways; what `rvsim.timing.cache` lets through.
     policy : {"lru", "plru", "random"}
-    key_shift : int
-        log2 of the bytes by which callers that look for themselves do so.
+    timed : bool
+        Callers look for themselves, and say when they used a line.
     back, allocate : bool
         Stores change the line alone; stores that miss fetch it.
     refill_cycles, writeback_cycles, write_cycles : int
@@ -305,14 +311,14 @@ cdef class Cache:
     cdef cache *c
     cdef object owner  # of the hart's table of keys, if it uses that
 
-    def __cinit__(self, uint32_t sets, uint32_t ways, uint32_t line_bytes, *, str policy="lru", key_shift=None, bint back=False,
+    def __cinit__(self, uint32_t sets, uint32_t ways, uint32_t line_bytes, *, str policy="lru", bint timed=False, bint back=False,
                   bint allocate=False, uint32_t refill_cycles=0, uint32_t writeback_cycles=0, uint32_t write_cycles=0, uint32_t seed=1):
-        cdef uint32_t shift = line_bytes.bit_length() - 1
-        self.c = cache_new(sets, ways, shift, DATA_KEY_SHIFT if key_shift is None else key_shift)
+        self.c = cache_new(sets, ways, line_bytes.bit_length() - 1)
         if self.c == NULL:
             raise MemoryError
         self.c.policy = {"lru": CACHE_LRU, "plru": CACHE_PLRU, "random": CACHE_RANDOM}[policy]
         self.c.back, self.c.allocate, self.c.random = back, allocate, seed
+        self.c.timed = timed and policy == "lru"
         self.c.refill_cycles, self.c.writeback_cycles, self.c.write_cycles = refill_cycles, writeback_cycles, write_cycles
 
     def __dealloc__(self):
@@ -321,12 +327,17 @@ cdef class Cache:
     def access(self, uint32_t address, bint store=False):
         """Read or write in the line of an address; the cycles that it stalls the core."""
         cdef int missed
-        return cache_access(self.c, address >> self.c.line_shift, store, &missed)
+        self.c.clock -= 1
+        return cache_access(self.c, address >> self.c.line_shift, store, self.c.clock, &missed)
 
     def quiet(self, uint32_t address, bint store=False):
-        """Whether callers that look for themselves leave the access out, because it changes nothing."""
-        cdef uint32_t key = address >> self.c.key_shift
-        return self.c.recent[1 if store else 0][key % RECENT] == key
+        """What callers that look for themselves do: whether they find the line, and write down when."""
+        cdef uint32_t line = address >> self.c.line_shift
+        if self.c.recent.lines[1 if store else 0][line % RECENT] != line:
+            return False
+        self.c.clock -= 1
+        self.c.recent.used[line % RECENT] = self.c.clock
+        return True
 
     def clean(self):
         """Write changed lines back and keep them; the cycles it takes."""
@@ -344,6 +355,7 @@ cdef class Cache:
     def state(self):
         """For snapshots: bytes and integers."""
         cdef size_t lines = <size_t>self.c.set_count * self.c.ways * sizeof(uint32_t), tree = self.c.set_count * sizeof(uint64_t)
+        cache_rank(self.c, (<Hart>self.owner).line_time() if self.c.timed and self.owner is not None else self.c.clock)
         return {
             "lines": (<char *>self.c.lines)[:lines],
             "tree": (<char *>self.c.tree)[:tree],
@@ -369,6 +381,7 @@ cdef class Cache:
             raise ValueError("the state's counters are damaged")
         cache_invalidate(c)
         memcpy(c.lines, <const char *>lines, len(lines))
+        c.ranked = 1
         memcpy(c.tree, <const char *>tree, len(tree))
         c.random = random
         c.misses[0], c.misses[1], c.refills, c.evictions, c.write_backs, c.passed_stores, c.stall_cycles = counts
@@ -484,6 +497,7 @@ cdef class Hart:
     cdef bint split_misaligned
     cdef int64_t period          # instructions between two looks for signals and blocks to compile
     cdef int64_t last_period
+    cdef int64_t ranked_at       # instructions granted when the data cache's times last gave way to ranks
     cdef int64_t compile_at      # instructions granted when the next look for blocks to compile is due
     cdef int (*interpret)(hart *, block *) noexcept nogil  # hart_run, or the one that knows caches
     cdef const void **handlers   # and the addresses of its handlers
@@ -719,7 +733,7 @@ cdef class Hart:
         Parameters
         ----------
         icache, dcache : Cache or None
-            For `icache`, keys are whole lines.
+            The second with `timed`.
         """
         self.caching = icache is not None or dcache is not None
         if not self.caching:
@@ -727,18 +741,17 @@ cdef class Hart:
         self.icache, self.dcache = icache, dcache
         self.interpret, self.handlers, self.fused = hart_run_cached, cached_handler_address, &cached_fused_address
         self.h.data, self.h.fetch, self.h.fence_i = cached_data, cached_fetch, cached_fence_i
-        self.h.data_recent[0] = self.h.data_recent[1] = self.h.no_data
+        self.h.data_recent = &self.h.data_lines
         if dcache is not None:
             dcache.owner = self
-            cache_move_recent(dcache.c, self.h.data_keys)
+            cache_move_recent(dcache.c, &self.h.data_lines)
             self.h.dcache = dcache.c
-            self.h.data_mask = 0xffffffff
-            self.h.data_recent[0], self.h.data_recent[1] = dcache.c.recent[0], dcache.c.recent[1]
+            self.h.data_shift, self.h.data_mask = dcache.c.line_shift, 0xffffffff
             # A misaligned access is two, an atomic operation too.
             self.worst_access = 2 * (<uint64_t>dcache.c.refill_cycles + dcache.c.writeback_cycles + dcache.c.write_cycles)
         if icache is not None:
             icache.owner = self
-            cache_move_recent(icache.c, self.h.fetch_keys)
+            cache_move_recent(icache.c, &self.h.fetch_lines)
             self.h.icache = icache.c
             self.fetch_shift = icache.c.line_shift
             self.worst_fetch = 2 * <uint64_t>icache.c.refill_cycles
@@ -752,7 +765,7 @@ cdef class Hart:
         self.interpret, self.handlers, self.fused = hart_run_cached, cached_handler_address, &cached_fused_address
         self.h.data, self.h.fetch, self.h.fence_i = reuse_data, reuse_fetch, reuse_fence_i
         self.h.data_reuse, self.h.fetch_reuse, self.h.data_mask = data.r, fetch.r, 0xffffffff
-        self.h.data_recent[0] = self.h.data_recent[1] = data.r.recent
+        self.h.data_recent, self.h.data_shift = &data.r.recent, data.r.line_shift
         self.fetch_shift = fetch.r.line_shift
 
     def fence_i(self):
@@ -1188,7 +1201,7 @@ cdef class Hart:
             if (pc ^ (at - 1)) >> self.fetch_shift:
                 b.recent = &no_key
             elif self.h.icache != NULL:
-                b.recent = &self.h.icache.recent[0][b.key % RECENT]
+                b.recent = &self.h.icache.recent.lines[0][b.key % RECENT]
             else:
                 b.recent = &self.h.fetch_reuse.last
         worst += self.worst_fetch
@@ -1717,13 +1730,24 @@ cdef class Hart:
 
     cdef int64_t grant(self, int64_t instructions) noexcept nogil:
         self.h.fuel += <uint64_t>instructions << 32
-        self.granted += instructions
+        self.set_granted(self.granted + instructions)
+        if self.h.dcache != NULL and self.granted - self.ranked_at >= LINE_TIME_RANGE:
+            self.ranked_at = self.granted
+            cache_rank(self.h.dcache, self.line_time())
         return instructions
+
+    cdef inline void set_granted(self, int64_t instructions) noexcept nogil:
+        self.granted = instructions
+        self.h.granted = <uint64_t>instructions << 32
+
+    cdef inline uint64_t line_time(self) noexcept nogil:
+        """Now, as data caches' lines tell the time (LINE_TIME of hart.h): it runs down, and comes round after 2^32 instructions."""
+        return self.h.fuel - self.h.granted
 
     cdef int64_t give_back(self) noexcept nogil:
         """Take the instructions left out of the budget, so that what was granted has retired; how many there were."""
         cdef int64_t left = self.allowed()
-        self.granted -= left
+        self.set_granted(self.granted - left)
         self.h.fuel &= SLACK
         return left
 
@@ -1745,7 +1769,7 @@ cdef class Hart:
             self.note(self.trapped)
         self.trapped.exits[i] -= 1
         self.trapped_fetches -= 1
-        self.granted += self.trapped.count_n - i
+        self.set_granted(self.granted + self.trapped.count_n - i)
         self.h.pc = self.trapped.end
 
     cdef int leave_early(self, block *b, uint32_t index) except -1:
@@ -2028,7 +2052,9 @@ cdef class Hart:
         self.h.pc, self.h.reg_RESERVATION = pc, reservation
         self.h.fuel = self.unretired = 0
         self.compile_at = min(self.compile_at, scalars[0] + self.period)
-        self.granted, self.stall_cycles, self.traps, self.folded_cycles, self.folded_taken, self.folded_misaligned = scalars
+        granted, self.stall_cycles, self.traps, self.folded_cycles, self.folded_taken, self.folded_misaligned = scalars
+        self.set_granted(granted)
+        self.ranked_at = granted
         self.folded = folded
         for i in range(self.region_count):
             self.regions[i].fetch_count, self.regions[i].fetch_bytes = counts[i]

@@ -1,7 +1,9 @@
 /* Caches: which lines they hold, what they count, how long the core waits. rvsim/timing/cache_model.py defines what is right.
  *
- * A hit in the line that its set used last changes nothing, under any policy. Such lines are in the table `recent`, which the interpreter and
- * compiled code look at themselves; everything else comes here. So hits are not counted: they are the accesses that did not miss.
+ * Most accesses change nothing but the order in which the lines of a set were used, or not even that. Lines of which this is known are in a
+ * table, where the interpreter and compiled code look themselves; everything else comes here. So hits are not counted: they are the accesses
+ * that did not miss. Under LRU whoever finds a data cache's line in the table writes down when, and the order is made of times when a line has
+ * to go. Of tree-PLRU, and of an instruction cache, the table holds the lines that their sets used last: with these nothing changes.
  */
 #ifndef RVSIM_CACHE_H
 #define RVSIM_CACHE_H
@@ -10,60 +12,69 @@
 #include <string.h>
 
 enum { CACHE_LRU, CACHE_PLRU, CACHE_RANDOM };
-enum { RECENT = 1024, DATA_KEY_SHIFT = 4, FEW_WAYS = 8 };
+enum { RECENT = 4096 };
 #define NO_LINE 0xffffffffu
 static const uint32_t no_key = NO_LINE; /* of no access */
+
+/* Lines by the low bits of their numbers. */
+struct recent {
+    uint32_t lines[2][RECENT]; /* of which a load [0], a store [1] changes at most the time; or NO_LINE */
+    uint64_t used[RECENT];     /* when */
+};
 
 struct cache {
     uint32_t set_count, ways, line_shift, policy;
     uint32_t back, allocate;    /* stores: write back, allocate */
+    uint32_t timed;             /* users of the table write down when they used a line: it may hold every line of the cache */
     uint32_t refill_cycles, writeback_cycles, write_cycles;
     uint32_t random;            /* state of the generator */
-    uint32_t *lines;            /* [set][way]: number of the line << 1 | dirty, or NO_LINE; under LRU the last used first */
+    uint32_t ranked;            /* the ways of each set are in the order of use, the last used first, and `used` says nothing */
+    uint32_t *lines;            /* [set][way]: number of the line << 1 | dirty, or NO_LINE */
+    uint64_t *used;             /* [set][way]: LRU: when, unless the table has it; time runs down, modulo 2^64 */
     uint32_t *last;             /* [set]: number of the line used last, or NO_LINE */
     uint64_t *tree;             /* [set]: bit n is node n of the tree, 1 its root */
-    /* Keys (address >> key_shift, of 2^key_shift bytes that lie in one line) by their low bits, where an access changes nothing: [0] loads, [1] stores. */
-    uint32_t (*recent)[RECENT];
-    uint32_t keys_here[2][RECENT]; /* unless they are in struct hart, where compiled code has them at hand */
-    uint32_t key_shift, keys;   /* keys of a line; 0 where lines are smaller */
+    uint64_t clock;             /* time of those who have none */
+    struct recent *recent, own; /* the table; struct hart has one where compiled code finds it */
     uint64_t misses[2], refills, evictions, write_backs, passed_stores, stall_cycles;
 };
 
 struct missed { uint64_t misses[3], cycles; }; /* of one instruction: fetch, load, store */
 
-static void cache_forget_recent(struct cache *c) { memset(c->recent, 0xff, 2 * sizeof *c->recent); }
+static void cache_forget_recent(struct cache *c) { memset(c->recent->lines, 0xff, sizeof c->recent->lines); }
 
 static void cache_free(struct cache *c)
 {
     if (!c) return;
     free(c->lines);
+    free(c->used);
     free(c->last);
     free(c->tree);
     free(c);
 }
 
 /* A cache without lines in it; the caller fills in policy, stores, cycles and seed. NULL without memory. */
-static struct cache *cache_new(uint32_t set_count, uint32_t ways, uint32_t line_shift, uint32_t key_shift)
+static struct cache *cache_new(uint32_t set_count, uint32_t ways, uint32_t line_shift)
 {
     struct cache *c = calloc(1, sizeof *c);
     if (!c) return NULL;
-    c->set_count = set_count, c->ways = ways, c->line_shift = line_shift, c->key_shift = key_shift;
-    c->keys = line_shift >= key_shift ? 1u << (line_shift - key_shift) : 0;
+    c->set_count = set_count, c->ways = ways, c->line_shift = line_shift;
+    c->ranked = 1;
     c->lines = malloc((size_t)set_count * ways * sizeof *c->lines);
+    c->used = calloc((size_t)set_count * ways, sizeof *c->used);
     c->last = malloc(set_count * sizeof *c->last);
     c->tree = calloc(set_count, sizeof *c->tree);
-    if (!c->lines || !c->last || !c->tree) { cache_free(c); return NULL; }
+    if (!c->lines || !c->used || !c->last || !c->tree) { cache_free(c); return NULL; }
     memset(c->lines, 0xff, (size_t)set_count * ways * sizeof *c->lines);
     memset(c->last, 0xff, set_count * sizeof *c->last);
-    c->recent = c->keys_here;
+    c->recent = &c->own;
     cache_forget_recent(c);
     return c;
 }
 
 /* Let the table be elsewhere. */
-static void cache_move_recent(struct cache *c, uint32_t (*to)[RECENT])
+static void cache_move_recent(struct cache *c, struct recent *to)
 {
-    memcpy(to, c->recent, 2 * sizeof *to);
+    *to = *c->recent;
     c->recent = to;
 }
 
@@ -80,51 +91,98 @@ static uint64_t cache_clean(struct cache *c)
     uint64_t cleaned = 0;
     for (size_t n = 0; n < (size_t)c->set_count * c->ways; n++)
         if (c->lines[n] != NO_LINE && c->lines[n] & 1) { c->lines[n] ^= 1; cleaned++; }
-    if (c->back) memset(c->recent[1], 0xff, sizeof c->recent[1]);
+    if (c->back) memset(c->recent->lines[1], 0xff, sizeof c->recent->lines[1]);
     c->write_backs += cleaned;
     c->stall_cycles += cleaned * c->writeback_cycles;
     return cleaned * c->writeback_cycles;
 }
 
-/* The line has been used: it takes the place of the one its set used before. */
-static inline void cache_remember(struct cache *c, uint32_t set, uint32_t line, int dirty)
+/* ------------------------------------------------------------ the table, and times */
+static inline uint32_t cache_set(const struct cache *c, uint32_t line) { return line & (c->set_count - 1); }
+static inline int is_recent(const struct cache *c, uint32_t line) { return c->recent->lines[0][line % RECENT] == line; }
+static inline int way_of(const struct cache *c, const uint32_t *lines, uint32_t line)
 {
-    int free_stores = c->back ? dirty : c->write_cycles == 0;
-    uint32_t old = c->last[set], k, key;
-    if (old != line && old != NO_LINE)
-        for (k = 0, key = old * c->keys; k < c->keys; k++, key++) {
-            uint32_t *load = &c->recent[0][key % RECENT], *store = &c->recent[1][key % RECENT];
-            *load |= -(uint32_t)(*load == key); /* NO_LINE is all ones */
-            *store |= -(uint32_t)(*store == key);
-        }
-    c->last[set] = line;
-    for (k = 0, key = line * c->keys; k < c->keys; k++, key++) {
-        c->recent[0][key % RECENT] = key;
-        c->recent[1][key % RECENT] = key | (free_stores ? 0 : NO_LINE);
-    }
+    uint32_t way = 0;
+    while (way < c->ways && lines[way] >> 1 != line) way++;
+    return (int)way;
 }
 
-/* A hit that only LRU's order and a dirty bit know of; 0 when it is something else, and nothing has been done. */
-static inline int cache_reorder(struct cache *c, uint32_t line, int store)
+/* Take a line out of the table, its time into the cache. */
+static void cache_drop_recent(struct cache *c, uint32_t line)
 {
-    uint32_t set = line & (c->set_count - 1), *lines = c->lines + (size_t)set * c->ways, ways = c->ways, way = ways, n, found;
-    if (c->policy != CACHE_LRU || (store && !c->back) || ways > FEW_WAYS) return 0;
-    for (n = 0; n < ways; n++) way = lines[n] >> 1 == line ? n : way; /* which way it is nobody predicts: no jumps */
-    if (way == ways) return 0;
-    found = lines[way] | (uint32_t)store;
-    for (n = ways - 1; n; n--) lines[n] = lines[n <= way ? n - 1 : n];
-    lines[0] = found;
-    cache_remember(c, set, line, found & 1);
-    return 1;
+    uint32_t slot = line % RECENT;
+    size_t first = (size_t)cache_set(c, line) * c->ways;
+    if (!is_recent(c, line)) return;
+    if (c->timed) c->used[first + (uint32_t)way_of(c, c->lines + first, line)] = c->recent->used[slot];
+    c->recent->lines[0][slot] = c->recent->lines[1][slot] = NO_LINE;
+}
+
+/* The line, which its set holds, is the one used last. */
+static void cache_remember(struct cache *c, uint32_t line, int dirty, uint64_t when)
+{
+    uint32_t slot = line % RECENT, set = cache_set(c, line), other = c->recent->lines[0][slot];
+    if (other != line && other != NO_LINE) cache_drop_recent(c, other);
+    if (!c->timed && c->policy != CACHE_RANDOM && c->last[set] != line) {
+        if (c->last[set] != NO_LINE) cache_drop_recent(c, c->last[set]);
+        c->last[set] = line;
+    }
+    c->recent->lines[0][slot] = line;
+    c->recent->lines[1][slot] = (c->back ? dirty : c->write_cycles == 0) ? line : NO_LINE;
+    c->recent->used[slot] = when;
+}
+
+/* How long ago a way was used; ages of lines without a time come behind all others, and empty ways last. */
+static inline uint64_t cache_age(const struct cache *c, size_t n, uint64_t when)
+{
+    uint32_t line = c->lines[n] >> 1;
+    if (c->lines[n] == NO_LINE) return ~(uint64_t)0;
+    return (c->timed && is_recent(c, line) ? c->recent->used[line % RECENT] : c->used[n]) - when;
+}
+
+/* Give times to lines that are in order; those used from now on are younger. */
+static void cache_date(struct cache *c, uint64_t when)
+{
+    for (uint32_t set = 0; set < c->set_count; set++)
+        for (uint32_t way = 0; way < c->ways; way++) c->used[(size_t)set * c->ways + way] = when + ((uint64_t)1 << 62) + way;
+    c->ranked = 0;
+}
+
+/* Put the ways of each set in order and forget times: for snapshots, and before times come round. */
+static void cache_rank(struct cache *c, uint64_t when)
+{
+    if (c->policy != CACHE_LRU || c->ranked) return;
+    for (uint32_t set = 0; set < c->set_count; set++) {
+        size_t first = (size_t)set * c->ways;
+        for (uint32_t way = 0; way < c->ways; way++) c->used[first + way] = cache_age(c, first + way, when);
+        for (uint32_t way = 1; way < c->ways; way++) {
+            uint64_t age = c->used[first + way];
+            uint32_t line = c->lines[first + way], to = way;
+            for (; to && c->used[first + to - 1] > age; to--) {
+                c->used[first + to] = c->used[first + to - 1];
+                c->lines[first + to] = c->lines[first + to - 1];
+            }
+            c->used[first + to] = age;
+            c->lines[first + to] = line;
+        }
+    }
+    cache_forget_recent(c);
+    memset(c->last, 0xff, c->set_count * sizeof *c->last);
+    c->ranked = 1;
 }
 
 /* The way that the next line of a set goes to. */
-static uint32_t cache_victim(struct cache *c, uint32_t set, const uint32_t *lines)
+static uint32_t cache_victim(struct cache *c, uint32_t set, uint64_t when)
 {
-    uint32_t way, node;
-    if (c->policy == CACHE_LRU) return c->ways - 1;
+    uint32_t way, node, oldest = 0;
+    size_t first = (size_t)set * c->ways;
+    if (c->policy == CACHE_LRU) {
+        uint64_t most = cache_age(c, first, when), age;
+        for (way = 1; way < c->ways; way++)
+            if ((age = cache_age(c, first + way, when)) > most) { most = age; oldest = way; }
+        return oldest;
+    }
     for (way = 0; way < c->ways; way++)
-        if (lines[way] == NO_LINE) return way;
+        if (c->lines[first + way] == NO_LINE) return way;
     if (c->policy == CACHE_RANDOM) {
         c->random ^= c->random << 13;
         c->random ^= c->random >> 17;
@@ -135,11 +193,12 @@ static uint32_t cache_victim(struct cache *c, uint32_t set, const uint32_t *line
     return node - c->ways;
 }
 
-/* Read (0) or write (1) in one line; the cycles it stalls. */
-static uint32_t cache_access(struct cache *c, uint32_t line, int store, int *missed)
+/* Read (0) or write (1) in one line; the cycles it stalls. Times run down. */
+static uint32_t cache_access(struct cache *c, uint32_t line, int store, uint64_t when, int *missed)
 {
-    uint32_t set = line & (c->set_count - 1), *lines = c->lines + (size_t)set * c->ways, way, found, cycles = 0;
-    for (way = 0; way < c->ways && lines[way] >> 1 != line; way++) {}
+    uint32_t set = cache_set(c, line), *lines = c->lines + (size_t)set * c->ways, cycles = 0;
+    uint32_t way = (uint32_t)way_of(c, lines, line);
+    if (c->ranked && c->policy == CACHE_LRU) cache_date(c, when);
     *missed = way == c->ways;
     if (*missed) {
         c->misses[store]++;
@@ -148,10 +207,11 @@ static uint32_t cache_access(struct cache *c, uint32_t line, int store, int *mis
             c->stall_cycles += c->write_cycles;
             return c->write_cycles;
         }
-        way = cache_victim(c, set, lines);
+        way = cache_victim(c, set, when);
         if (lines[way] != NO_LINE) {
             c->evictions++;
             if (lines[way] & 1) { c->write_backs++; cycles += c->writeback_cycles; }
+            cache_drop_recent(c, lines[way] >> 1);
         }
         lines[way] = line << 1;
         c->refills++;
@@ -159,16 +219,13 @@ static uint32_t cache_access(struct cache *c, uint32_t line, int store, int *mis
     }
     if (store && c->back) lines[way] |= 1;
     else if (store) { c->passed_stores++; cycles += c->write_cycles; }
-    found = lines[way];
-    if (c->policy == CACHE_LRU) {
-        memmove(lines + 1, lines, way * sizeof *lines);
-        lines[0] = found;
-    } else if (c->policy == CACHE_PLRU)
+    c->used[(size_t)set * c->ways + way] = when;
+    if (c->policy == CACHE_PLRU)
         for (uint32_t node = way + c->ways; node > 1; node >>= 1) {
             uint64_t bit = 1ull << (node >> 1);
             c->tree[set] = node & 1 ? c->tree[set] & ~bit : c->tree[set] | bit;
         }
-    cache_remember(c, set, line, found & 1);
+    cache_remember(c, line, lines[way] & 1, when);
     c->stall_cycles += cycles;
     return cycles;
 }

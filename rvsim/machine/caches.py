@@ -6,9 +6,9 @@ coprocessor's own port, devices, the loader and host calls go past it.
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 from rvsim.machine._hart import Cache, Hart
 from rvsim.machine.result import CacheReport
@@ -18,9 +18,10 @@ from rvsim.timing.cache import CacheTiming, DataCacheTiming
 
 def make_cache(timing: CacheTiming) -> Cache:
     """A cache in C as it is configured; the hart looks at the one for instructions line by line."""
-    stores: dict[str, Any] = {"key_shift": timing.line_bytes.bit_length() - 1}
+    stores: dict[str, Any] = {}
     if isinstance(timing, DataCacheTiming):
         stores = {
+            "timed": True,
             "back": timing.write == "back",
             "allocate": timing.write_allocate,
             "writeback_cycles": timing.clean_cycles,
@@ -84,7 +85,7 @@ def _report(timing: CacheTiming, loads: int, stores: int, counts: tuple[int, ...
     load_misses, store_misses, refills, evictions, write_backs, passed_stores, stall_cycles = counts
     through = isinstance(timing, DataCacheTiming) and timing.write == "through"
     misses = load_misses + store_misses
-    parameters = {key: value for key, value in msgspec.to_builtins(timing).items() if value is not None}
+    parameters = {key: value for key, value in zip(timing.record_fields, timing, strict=True) if value is not None}
     return CacheReport(
         accesses=loads + stores,
         hits=loads + stores - misses,

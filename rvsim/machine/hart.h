@@ -119,10 +119,11 @@ struct hart {
     /* Caches, NULL without. */
     struct cache *dcache, *icache;
     struct reuse *data_reuse, *fetch_reuse; /* in their place */
-    uint32_t data_mask;    /* of keys: all ones, or 0 where data accesses concern nobody */
-    uint32_t *data_recent[2]; /* keys whose load, whose store, changes nothing */
-    uint32_t no_data[2];
-    uint32_t data_keys[2][RECENT], fetch_keys[2][RECENT]; /* tables of the caches */
+    struct recent *data_recent; /* where data accesses look */
+    uint32_t data_shift;   /* of an address to the number of its line */
+    uint32_t data_mask;    /* of that number: all ones, or 0 where data accesses concern nobody */
+    uint64_t granted;      /* instructions allowed so far << 32: what is left of them tells the time */
+    struct recent data_lines, fetch_lines; /* tables of the caches */
     uint64_t split[3];     /* accesses of two lines: fetches, loads, stores */
     void (*data)(struct hart *, struct block *, struct insn *, uint32_t address, uint32_t size, int store);
     void (*fetch)(struct hart *, struct block *);
@@ -330,6 +331,10 @@ enum { MOST_SKIPPED = 255 };
         FALL_THROUGH;                                                                           \
     } while (0)
 
+/* When an instruction of a block uses a line, given the budget behind the block: time runs down, from block to block by at least 2^32. */
+#define LINE_ORDER(b, in) ((b)->charge - (uint64_t)((uint8_t *)(in) - (uint8_t *)(b)->code))
+#define LINE_TIME(fuel, b, in) ((fuel) + LINE_ORDER(b, in) - h->granted)
+
 /* Both loops take them at once: the line that a data access is in, the line that a block is in, and fence.i. */
 static void cached_data(struct hart *h, struct block *b, struct insn *in, uint32_t address, uint32_t size, int store)
 {
@@ -337,10 +342,9 @@ static void cached_data(struct hart *h, struct block *b, struct insn *in, uint32
     struct missed *site = &b->sites[in - b->code];
     if (!c) return;
     uint32_t line = address >> c->line_shift, last = (address + size - 1) >> c->line_shift;
-    if (line == last && cache_reorder(c, line, store)) return;
     for (;;) {
         int missed;
-        site->cycles += cache_access(c, line, store, &missed);
+        site->cycles += cache_access(c, line, store, c->timed ? LINE_TIME(h->fuel, b, in) : c->clock--, &missed);
         site->misses[1 + store] += (uint64_t)missed;
         if (line == last) return;
         h->split[1 + store]++;
@@ -352,11 +356,11 @@ static void cached_fetch(struct hart *h, struct block *b)
 {
     struct cache *c = h->icache;
     int missed, splits = ((b->end - 1) ^ b->pc) >> c->line_shift != 0;
-    b->sites[0].cycles += cache_access(c, b->pc >> c->line_shift, 0, &missed);
+    b->sites[0].cycles += cache_access(c, b->pc >> c->line_shift, 0, c->clock--, &missed);
     b->sites[0].misses[0] += (uint64_t)missed;
     if (!splits) return;
     h->split[0]++;
-    b->sites[0].cycles += cache_access(c, (b->end - 1) >> c->line_shift, 0, &missed);
+    b->sites[0].cycles += cache_access(c, (b->end - 1) >> c->line_shift, 0, c->clock--, &missed);
     b->sites[0].misses[0] += (uint64_t)missed;
 }
 
@@ -426,8 +430,13 @@ static void reuse_fence_i(struct hart *h, struct block *b, struct insn *in)
 #define FUSED_ADDRESS cached_fused_address
 #define CACHED_DATA(address, bytes, is_store)                                                   \
     do {                                                                                        \
-        uint32_t key_ = (address) >> DATA_KEY_SHIFT & h->data_mask;                             \
-        if (UNLIKELY(h->data_recent[is_store][key_ % RECENT] != key_)) h->data(h, b, in, address, bytes, is_store); \
+        struct recent *r_ = h->data_recent;                                                     \
+        uint32_t line_ = (address) >> h->data_shift & h->data_mask, slot_ = line_ % RECENT;     \
+        if (UNLIKELY(r_->lines[is_store][slot_] != line_)) {                                    \
+            h->fuel = fuel;                                                                     \
+            h->data(h, b, in, address, bytes, is_store);                                        \
+        } else                                                                                  \
+            r_->used[slot_] = LINE_TIME(fuel, b, in);                                           \
     } while (0)
 #define CACHED_FETCH do { if (UNLIKELY(*b->recent != b->key)) h->fetch(h, b); } while (0)
 #define FETCHED(block) (*(block)->recent == (block)->key)

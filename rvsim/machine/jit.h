@@ -90,6 +90,7 @@ static void emit_stubs(struct jit *j)
     for (int n = 0; n < 2; n++) { /* caches: rax site, ecx address; or rax member. All but rax stay; the stack is aligned as the caller has pushed it */
         static const uint8_t kept[] = {RCX, RDX, RDI, RSI, R8, R9, R10, R11};
         *(n ? &j->fetch : &j->look) = o->p;
+        rm(o, 0x89, R15, RDI, H(fuel), 1);
         for (int k = 0; k < 8; k++) { if (kept[k] >> 3) put8(o, 0x41); put8(o, 0x50 | (kept[k] & 7)); }
         rr(o, 0x8b, RSI, RAX, 1);
         rr(o, 0x8b, RDX, RCX, 0);

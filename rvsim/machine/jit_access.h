@@ -35,19 +35,27 @@ static void transfer(struct out *o, int code, struct place to, int base, int ind
     }
 }
 
-/* With a data cache: leave for its slow path unless the access at base + offset changes nothing in it (cache.h); rcx is lost, and rax unless kept. */
-static uint8_t *check_cache(struct out *o, int base, uint32_t offset, int store, int keep)
+/* With a data cache: leave for its slow path unless the line at base + offset is in its table (cache.h); rcx is lost, and rax unless kept. */
+static uint8_t *check_cache(struct out *o, const struct site *site, int base, uint32_t offset, int store, int keep)
 {
+    const struct cache *c = o->j->hart->dcache;
     if (keep) put8(o, 0x50); /* push rax */
     if (base != RCX || offset) rm(o, 0x8d, RCX, base, (int32_t)offset, 0);
     rr(o, 0xc1, 5, RCX, 0);
-    put8(o, DATA_KEY_SHIFT);
+    put8(o, (int)c->line_shift);
     rr(o, 0x8b, RAX, RCX, 0);
     rr(o, 0x81, 4, RAX, 0);
     put32(o, RECENT - 1);
-    rx(o, 0x3b, RCX, RDI, RAX, 2, H(data_keys) + 4 * RECENT * store, 0, 0);
+    rx(o, 0x3b, RCX, RDI, RAX, 2, H(data_lines.lines) + 4 * RECENT * store, 0, 0);
+    uint8_t *elsewhere = jump_if(o, CC_NE);
+    if (c->timed) {
+        data(o, 0x8b, RCX, &site->when, 1);
+        rr(o, 0x03, RCX, R15, 1);
+        rm(o, 0x2b, RCX, RDI, H(granted), 1);
+        rx(o, 0x89, RCX, RDI, RAX, 3, H(data_lines.used), 1, 0);
+    }
     if (keep) put8(o, 0x58); /* pop rax */
-    return jump_if(o, CC_NE);
+    return elsewhere;
 }
 
 static int has_window(const struct site *site) { return site->member->block->meta[site->index].interval >= 0; }
@@ -81,7 +89,7 @@ static void access_memory(struct out *o, int code, struct site *site, struct pla
     int directly = direct == (int32_t)direct && first >= 0 && last <= 0xffffffffll;
     if (o->j->hart->dcache) {
         directly &= base != RCX;
-        miss->cached = check_cache(o, base, offset, code >= T_STORE8, !directly);
+        miss->cached = check_cache(o, site, base, offset, code >= T_STORE8, !directly);
         miss->known = o->p;
         miss->base = directly ? base : RAX;
         miss->offset = offset;
@@ -138,6 +146,7 @@ static void emit_cached(struct out *o, struct miss *m)
 {
     if (!m->cached) return;
     land(o, m->cached);
+    if (m->base == RAX) put8(o, 0x58); /* pop rax, which was kept */
     put8(o, 0x50); /* push rax */
     if (m->base != RAX) rm(o, 0x8d, RCX, m->base, (int32_t)m->offset, 0);
     else { /* back to the address */
@@ -158,6 +167,7 @@ static void native_fetch(struct hart *h, struct member *m) { h->fetch(h, m->bloc
 /* Show the data cache an access within a window; no counter or register concerns it. */
 static void native_look(struct hart *h, struct site *site, uint32_t address)
 {
+    h->fuel += site->member->refund; /* as the budget stands behind this block */
     cached_data(h, site->member->block, site->in, address, site->size, site->is_store);
 }
 /* 0 done, 1 trap, 2 done and the block is to be left; all counters and the budget stand as if the trace had ended with this block. */

@@ -18,6 +18,7 @@ struct site { /* an access in a trace: its second window */
     struct member *member;
     struct insn *in;
     uint8_t size, is_store;
+    uint64_t when;       /* with a data cache: with the budget behind the trace LINE_TIME, but for h->granted */
 };
 
 struct member { /* a block of a trace */

@@ -277,7 +277,8 @@ static void emit_member(struct out *o, struct trace *t, int k, uint8_t *again, s
             }
             if (code >= T_LOAD8U && code <= T_STORE32) {
                 struct site *site = &t->site[t->sites];
-                *site = (struct site){.interval = -1, .since = b->count, .index = i, .member = m, .in = in, .size = (uint8_t)(1 << log2_size(code)), .is_store = code >= T_STORE8};
+                *site = (struct site){.interval = -1, .since = b->count, .index = i, .member = m, .in = in, .size = (uint8_t)(1 << log2_size(code)), .is_store = code >= T_STORE8,
+                    .when = m->refund + LINE_ORDER(b, in)};
                 access_memory(o, code, site, code >= T_STORE8 ? f : d, a, e.v, &misses[t->sites++]);
             } else
                 compute(o, code, d, a, e, f);

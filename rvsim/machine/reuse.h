@@ -16,7 +16,7 @@ struct reuse {
     uint32_t *stacks[REUSE_LEVELS]; /* [set][place]: lines, the last used first; NO_LINE behind them */
     uint64_t places[REUSE_LEVELS][REUSE_WAYS + 1]; /* accesses by place, but 0; those further down, or new, in the last */
     uint32_t last;                  /* line used last */
-    uint32_t recent[RECENT];        /* its keys of DATA_KEY_SHIFT, as in struct cache */
+    struct recent recent;           /* that line alone, as in struct cache; nobody asks when */
 };
 
 static void reuse_free(struct reuse *r)
@@ -29,7 +29,7 @@ static void reuse_free(struct reuse *r)
 static void reuse_forget(struct reuse *r)
 {
     for (uint32_t k = 0; k < r->levels; k++) memset(r->stacks[k], 0xff, ((size_t)r->ways[k] << k) * sizeof(uint32_t));
-    memset(r->recent, 0xff, sizeof r->recent);
+    memset(r->recent.lines, 0xff, sizeof r->recent.lines);
     r->last = NO_LINE;
 }
 
@@ -47,13 +47,6 @@ static struct reuse *reuse_new(uint32_t levels, uint32_t ways, uint32_t line_shi
     return r;
 }
 
-static void reuse_keys(struct reuse *r, int there)
-{
-    if (r->last == NO_LINE || r->line_shift < DATA_KEY_SHIFT) return;
-    uint32_t keys = 1u << (r->line_shift - DATA_KEY_SHIFT), key = r->last * keys;
-    for (uint32_t n = 0; n < keys; n++, key++) r->recent[key % RECENT] = there ? key : NO_LINE;
-}
-
 static void reuse_access(struct reuse *r, uint32_t line)
 {
     if (line == r->last) return;
@@ -69,8 +62,8 @@ static void reuse_access(struct reuse *r, uint32_t line)
         }
         r->places[k][place]++;
     }
-    reuse_keys(r, 0);
+    r->recent.lines[0][r->last % RECENT] = r->recent.lines[1][r->last % RECENT] = NO_LINE;
     r->last = line;
-    reuse_keys(r, 1);
+    r->recent.lines[0][line % RECENT] = r->recent.lines[1][line % RECENT] = line;
 }
 #endif

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
-import re
-from typing import Any, Literal
-
-import msgspec
-
 from rvsim.errors import UsageError
+from rvsim.records import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal
 
 MAX_SIZE = 16 << 20
 MAX_WAYS = 64
 LINE_BYTES = (4, 1024)
 MAX_STALL = 10_000
 
-Policy = Literal["lru", "plru", "random"]
+POLICIES = ("lru", "plru", "random")
+WRITES = ("back", "through")
 
 
-class CacheTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CacheTiming(Record):
     """One cache between a port of the core and memory; docs/caches.md says how it works.
 
     Attributes
@@ -42,7 +42,7 @@ class CacheTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     line_bytes: int
     size_kib: int | None = None
     size_bytes: int | None = None
-    policy: Policy = "lru"
+    policy: str = "lru"
     seed: int = 1
     miss_cycles: int | None = None
 
@@ -61,6 +61,8 @@ class CacheTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 f"expected a power of two of sets, found {self.size} bytes / ({self.ways} ways x {self.line_bytes} "
                 f"bytes) = {self.size / (self.ways * self.line_bytes):g}"
             )
+        if self.policy not in POLICIES:
+            raise ValueError(f"policy: expected lru, plru or random, found {self.policy!r}")
         if self.policy == "plru" and self.ways & (self.ways - 1):
             raise ValueError(f"ways: expected a power of two for policy plru, found {self.ways}")
         if not 1 <= self.seed < 1 << 32:
@@ -83,7 +85,7 @@ class CacheTiming(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return self.miss_cycles if self.miss_cycles is not None else 2 + self.line_bytes // 4
 
 
-class DataCacheTiming(CacheTiming, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DataCacheTiming(CacheTiming):
     """A data cache.
 
     Attributes
@@ -100,13 +102,15 @@ class DataCacheTiming(CacheTiming, frozen=True, kw_only=True, forbid_unknown_fie
         full, assumed).
     """
 
-    write: Literal["back", "through"] = "back"
+    write: str = "back"
     write_allocate: bool = True
     writeback_cycles: int | None = None
     write_cycles: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.write not in WRITES:
+            raise ValueError(f"write: expected back or through, found {self.write!r}")
         _stall("writeback_cycles", self.clean_cycles)
         _stall("write_cycles", self.write_cycles)
 
@@ -130,26 +134,33 @@ def read_cache(name: str, table: Any) -> CacheTiming | None:
         For an unknown key or a value out of range.
     """
     type_ = DataCacheTiming if name == "dcache" else CacheTiming
-    known = [field.name for field in msgspec.structs.fields(type_)]
+    known = list(type_.record_fields)
     for key in table if isinstance(table, dict) else ():
         if key not in known:
+            import difflib
+
             near = difflib.get_close_matches(key, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
             raise ValueError(f"{name}: unknown key {key!r}; {hint}")
     try:
-        return msgspec.convert(table, type_ | None)
-    except msgspec.ValidationError as error:
+        timing = type_.from_plain(table) if isinstance(table, dict) else None
+        if timing is None:
+            import msgspec
+
+            timing = msgspec.convert(table, type_ | None)
+        return timing
+    except ValueError as error:  # msgspec's errors are such, too
         raise ValueError(f"{name}: {error}") from None
 
 
-_WORDS: dict[str, tuple[str, str | bool]] = {
+_WORDS: dict[str, tuple[str, str]] = {
     "lru": ("policy", "lru"),
     "plru": ("policy", "plru"),
     "random": ("policy", "random"),
     "wb": ("write", "back"),
     "wt": ("write", "through"),
-    "wa": ("write_allocate", True),
-    "nwa": ("write_allocate", False),
+    "wa": ("write_allocate", "true"),
+    "nwa": ("write_allocate", "false"),
 }
 
 
@@ -165,7 +176,7 @@ def cache_settings(name: Literal["icache", "dcache"], text: str | None) -> dict[
     Returns
     -------
     dict of str to str
-        As for ``--set``: ``{"core.dcache": '{"size_bytes":16384,...}'}``.
+        As for ``--set``, in the order in which they count: ``{"core.dcache": "{}", "core.dcache.size_bytes": "16384", ...}``.
 
     Raises
     ------
@@ -177,23 +188,19 @@ def cache_settings(name: Literal["icache", "dcache"], text: str | None) -> dict[
         return {f"core.{name}": "null"}
     known = [word for word, (key, _) in _WORDS.items() if name == "dcache" or key == "policy"]
     numbers, words = text.split(",")[:3], text.split(",")[3:]
-    match = re.fullmatch(r"(\d{1,9})(K?),(\d{1,9}),(\d{1,9})", ",".join(numbers))
-    table: dict[str, int | str | bool] = {}
+    kib = numbers[0].endswith("K")
+    numbers[0] = numbers[0].removesuffix("K")
+    right = len(numbers) == 3 and all(each.isascii() and each.isdecimal() and len(each) < 10 for each in numbers)
+    table: dict[str, str] = {}
     for word in words:
         key, value = _WORDS[word] if word in known else ("", "")
-        if not key or key in table:
-            match = None
+        right &= bool(key) and key not in table
         table[key] = value
-    if match is None:
+    if not right:
         raise UsageError(
             f"--{name}: expected SIZE,WAYS,LINE_BYTES such as 16K,4,32, then one of each of {', '.join(known)}, or "
             f"off; found {text!r}"
         )
-    size, kib, ways, line = match.groups()
-    table = {
-        "size_bytes": int(size) * (1024 if kib else 1),
-        "ways": int(ways),
-        "line_bytes": int(line),
-        **table,
-    }
-    return {f"core.{name}": msgspec.json.encode(table).decode()}
+    size, ways, line = (int(each) for each in numbers)
+    table = {"size_bytes": str(size * (1024 if kib else 1)), "ways": str(ways), "line_bytes": str(line), **table}
+    return {f"core.{name}": "{}", **{f"core.{name}.{key}": value for key, value in table.items()}}

@@ -182,6 +182,9 @@ def load_core_timing(name_or_path: str, settings: Mapping[str, str] | None = Non
         raise UsageError(f"{path}: {error}") from None
 
 
+_PLAIN = {"{}": {}, "null": None, "true": True, "false": False}
+
+
 def _read_toml(data: bytes) -> dict[str, Any]:
     text = data.decode()
     table = read_plain(text)
@@ -194,6 +197,8 @@ def _read_toml(data: bytes) -> dict[str, Any]:
 
 def _read_setting(text: str) -> Any:
     """A number or another value of JSON; a text that is none stands for itself."""
+    if text in _PLAIN or text.isalpha():
+        return {} if text == "{}" else _PLAIN.get(text, text)
     value = read_value(text)
     if value is None:
         import msgspec

@@ -215,7 +215,7 @@ def test_off_takes_a_core_s_cache_away(tmp_path: Path) -> None:
         ("size_kib = 3\nways = 1\nline_bytes = 16", "expected a power of two of sets"),
         ("size_bytes = 64\nways = 64\nline_bytes = 16", "expected a power of two of sets"),
         ('size_bytes = 96\nways = 3\nline_bytes = 16\npolicy = "plru"', "ways: expected a power of two for policy"),
-        ('size_kib = 1\nways = 2\nline_bytes = 16\npolicy = "fifo"', "dcache: Invalid enum value"),
+        ('size_kib = 1\nways = 2\nline_bytes = 16\npolicy = "fifo"', "policy: expected lru, plru or random, found 'fifo'"),
         ("size_kib = 1\nways = 2\nline_bytes = 16\nseed = 0", "seed: expected 1 to 4294967295, found 0"),
         ("size_kib = 1\nways = 2\nline_bytes = 16\nmiss_cycles = -1", "miss_cycles: expected 0 to 10000 cycles"),
         ("size_kib = 1\nways = 2\nline_bytes = 16\nwriteback_cycles = 10001", "writeback_cycles: expected 0 to 10000"),
