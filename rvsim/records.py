@@ -60,7 +60,7 @@ class _DataclassFields:
 
 @dataclass_transform(frozen_default=True)
 class Record:
-    """A frozen record: the annotations of its class, behind those of the record it is derived from, are its fields, in order.
+    """A frozen record: the annotations of its class, behind those of the one it is derived from, are its fields, in order.
 
     It is a dataclass to whoever asks: `dataclasses.replace` changes a copy, msgspec writes and reads it. A class's
     `__post_init__` checks the values; msgspec reports the `ValueError` it raises.
@@ -73,7 +73,7 @@ class Record:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        own = cls.__dict__.get("__annotations__", {})
+        own = dict(cls.__annotations__)
         cls.record_fields = {**getattr(cls, "record_fields", {}), **own}
         defaults = {name: cls.__dict__[name] for name in own if name in cls.__dict__}
         cls.record_defaults = {**getattr(cls, "record_defaults", {}), **defaults}
@@ -115,10 +115,10 @@ class Record:
             if stated == "dict[str, int]":
                 if type(value) is not dict or any(type(each) is not int for each in value.values()):
                     return None
-            elif stated.removesuffix(" | None") not in ("str", "int", "float", "bool"):
-                return None
-            elif type(value).__name__ != stated.removesuffix(" | None") and not (value is None and stated[-4:] == "None"):
-                return None
+            elif not (value is None and stated.endswith(" | None")):
+                stated = stated.removesuffix(" | None")
+                if stated not in ("str", "int", "float", "bool") or type(value).__name__ != stated:
+                    return None
         return cls(**values)
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ from rvsim.errors import OutputError, RvsimError, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
-    from typing import Any
+    from typing import Any, NoReturn
 
 COMMANDS = ("run", "compare", "caches", "asm", "disasm", "isa", "compile", "bench", "examples")
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -58,6 +58,21 @@ def main(arguments: list[str] | None = None) -> int:
             traceback.print_exc()
         what = " ".join(f"{type(error).__name__}: {error}".split())
         return _fail(f"internal error: {what}; please report it with the command line (RVSIM_DEBUG=1 says where)", 70)
+
+
+def program() -> NoReturn:
+    """`main` as a program of its own: the system takes back what it used; Python would do so object by object."""
+    status = main()
+    atexit = sys.modules.get("atexit")
+    threading = sys.modules.get("threading")
+    if (atexit and atexit._ncallbacks()) or (threading and threading.active_count() > 1):
+        sys.exit(status)  # somebody is still to be told: coverage, logging, a pool
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        sys.exit(status)
+    os._exit(status & 0xFF)
 
 
 def _run(arguments: list[str]) -> int:

@@ -100,30 +100,28 @@ static uint64_t cache_clean(struct cache *c)
 /* ------------------------------------------------------------ the table, and times */
 static inline uint32_t cache_set(const struct cache *c, uint32_t line) { return line & (c->set_count - 1); }
 static inline int is_recent(const struct cache *c, uint32_t line) { return c->recent->lines[0][line % RECENT] == line; }
-static inline int way_of(const struct cache *c, const uint32_t *lines, uint32_t line)
+static inline uint32_t way_of(const struct cache *c, const uint32_t *lines, uint32_t line)
 {
     uint32_t way = 0;
     while (way < c->ways && lines[way] >> 1 != line) way++;
-    return (int)way;
+    return way;
 }
 
-/* Take a line out of the table, its time into the cache. */
-static void cache_drop_recent(struct cache *c, uint32_t line)
+static void cache_forget_line(struct cache *c, uint32_t line)
 {
-    uint32_t slot = line % RECENT;
-    size_t first = (size_t)cache_set(c, line) * c->ways;
-    if (!is_recent(c, line)) return;
-    if (c->timed) c->used[first + (uint32_t)way_of(c, c->lines + first, line)] = c->recent->used[slot];
-    c->recent->lines[0][slot] = c->recent->lines[1][slot] = NO_LINE;
+    if (is_recent(c, line)) c->recent->lines[0][line % RECENT] = c->recent->lines[1][line % RECENT] = NO_LINE;
 }
 
 /* The line, which its set holds, is the one used last. */
 static void cache_remember(struct cache *c, uint32_t line, int dirty, uint64_t when)
 {
     uint32_t slot = line % RECENT, set = cache_set(c, line), other = c->recent->lines[0][slot];
-    if (other != line && other != NO_LINE) cache_drop_recent(c, other);
+    if (c->timed && other != line && other != NO_LINE) { /* which stays in the cache, with its time */
+        size_t first = (size_t)cache_set(c, other) * c->ways;
+        c->used[first + way_of(c, c->lines + first, other)] = c->recent->used[slot];
+    }
     if (!c->timed && c->policy != CACHE_RANDOM && c->last[set] != line) {
-        if (c->last[set] != NO_LINE) cache_drop_recent(c, c->last[set]);
+        if (c->last[set] != NO_LINE) cache_forget_line(c, c->last[set]);
         c->last[set] = line;
     }
     c->recent->lines[0][slot] = line;
@@ -197,7 +195,7 @@ static uint32_t cache_victim(struct cache *c, uint32_t set, uint64_t when)
 static uint32_t cache_access(struct cache *c, uint32_t line, int store, uint64_t when, int *missed)
 {
     uint32_t set = cache_set(c, line), *lines = c->lines + (size_t)set * c->ways, cycles = 0;
-    uint32_t way = (uint32_t)way_of(c, lines, line);
+    uint32_t way = way_of(c, lines, line);
     if (c->ranked && c->policy == CACHE_LRU) cache_date(c, when);
     *missed = way == c->ways;
     if (*missed) {
@@ -211,7 +209,7 @@ static uint32_t cache_access(struct cache *c, uint32_t line, int store, uint64_t
         if (lines[way] != NO_LINE) {
             c->evictions++;
             if (lines[way] & 1) { c->write_backs++; cycles += c->writeback_cycles; }
-            cache_drop_recent(c, lines[way] >> 1);
+            cache_forget_line(c, lines[way] >> 1);
         }
         lines[way] = line << 1;
         c->refills++;

@@ -6,14 +6,14 @@ coprocessor's own port, devices, the loader and host calls go past it.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
 from rvsim.machine._hart import Cache, Hart
 from rvsim.machine.result import CacheReport
 from rvsim.timing import CoreTiming
 from rvsim.timing.cache import CacheTiming, DataCacheTiming
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def make_cache(timing: CacheTiming) -> Cache:

@@ -176,7 +176,7 @@ def cache_settings(name: Literal["icache", "dcache"], text: str | None) -> dict[
     Returns
     -------
     dict of str to str
-        As for ``--set``, in the order in which they count: ``{"core.dcache": "{}", "core.dcache.size_bytes": "16384", ...}``.
+        As for ``--set``, in this order: ``{"core.dcache": "{}", "core.dcache.size_bytes": "16384", ...}``.
 
     Raises
     ------

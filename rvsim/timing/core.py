@@ -182,7 +182,7 @@ def load_core_timing(name_or_path: str, settings: Mapping[str, str] | None = Non
         raise UsageError(f"{path}: {error}") from None
 
 
-_PLAIN = {"{}": {}, "null": None, "true": True, "false": False}
+_PLAIN: dict[str, Any] = {"{}": {}, "null": None, "true": True, "false": False}
 
 
 def _read_toml(data: bytes) -> dict[str, Any]:

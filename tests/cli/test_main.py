@@ -147,3 +147,15 @@ def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("before", "told"), [("", ""), ("import atexit; atexit.register(print, 'told')", "told\n")])
+def test_the_program_ends_at_once_unless_somebody_is_to_be_told(before: str, told: str) -> None:
+    code = (
+        f"import sys; sys.argv = ['rvsim', 'nonsense']; {before}\n"
+        "class Late:\n    def __del__(self): print('late')\n"
+        "late = Late()\nfrom rvsim.cli.main import program\nprogram()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stdout) == (2, told and told + "late\n")
+    assert done.stderr.startswith("rvsim: error: unknown command 'nonsense'")

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from rvsim.asm import assemble
 from rvsim.isa.bundle import bundled
 from rvsim.isa.ir import walk
 from rvsim.machine import Machine
@@ -22,6 +23,7 @@ from tests.differential import compare
 from tests.differential.compare import Kind
 from tests.differential.program import link
 from tests.machine.programs import PROGRAMS, guest
+from tests.tiers import compiled_tiers
 
 BENCH = ROOT / "kernels" / "bench" / "branchy_s.elf"
 EXAMPLE = ROOT / "kernels" / "examples" / "fc_int8.elf"
@@ -213,3 +215,41 @@ def test_slices_change_nothing(name: str, options: dict[str, Any], tmp_path: Pat
     if rows[0]["instructions"] == rows[1]["instructions"]:
         assert rows[0] == rows[1]
     assert rows[0] == rows[2]
+
+
+# Five lines in a set of four: the second is the one used longest ago, by more instructions than a time tells apart.
+LONG_AGO = """
+        .text
+_start: la s0, area
+        lw zero, 0(s0)
+        lw zero, 32(s0)
+        lw zero, 64(s0)
+        lw zero, 96(s0)
+        jal spin
+        lw zero, 0(s0)
+        jal spin
+        lw zero, 128(s0)
+        lw zero, 0(s0)
+        lw zero, 64(s0)
+        lw zero, 96(s0)
+        li a0, 0
+        li a7, 93
+        ecall
+spin:   li t0, 3 << 29
+1:      addi t0, t0, -1
+        bnez t0, 1b
+        ret
+        .bss
+        .balign 32
+area:   .space 160
+"""
+
+
+@pytest.mark.parametrize("tier", ["jit"], indirect=True)
+@pytest.mark.skipif(not compiled_tiers(), reason="6 thousand million instructions take the interpreter too long")
+def test_lines_stay_in_order_over_thousands_of_millions_of_instructions() -> None:
+    machine = Machine(parse_elf(assemble(LONG_AGO)), dcache="128,4,32")
+    result = machine.run()
+    assert result.instructions > 1 << 32
+    assert result.dcache is not None
+    assert (result.dcache.loads, result.dcache.misses, result.dcache.evictions) == (9, 5, 1)

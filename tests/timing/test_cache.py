@@ -123,14 +123,16 @@ def timings(draw: st.DrawFn) -> CacheTiming:
 
 HIGH = 0xFFFF_FFFF
 # Small numbers meet in few sets; equal low bits in few places of the table of recent lines.
-ADDRESSES = st.integers(0, 600) | st.integers(0, 9).map(lambda n: n << 14) | st.integers(HIGH - 600, HIGH)
-STEPS = st.lists(st.tuples(ADDRESSES, st.booleans()) | st.sampled_from(["clean", "invalidate", "save"]), max_size=300)
+FAR = st.tuples(st.integers(0, 9), st.sampled_from([14, 19])).map(lambda each: each[0] << each[1])
+ADDRESSES = st.integers(0, 600) | FAR | st.integers(HIGH - 600, HIGH)
+OTHERS = st.sampled_from(["clean", "invalidate", "save", "look"])
+STEPS = st.lists(st.tuples(ADDRESSES, st.booleans()) | OTHERS, max_size=300)
 
 
 @settings(max_examples=300)
 @given(each=timings(), steps=STEPS)
 def test_c_is_the_definition(each: CacheTiming, steps: list[Any]) -> None:
-    """Callers look into the table of recent lines first, and count nothing for what they find there."""
+    """Callers look into the table of recent lines first, and count nothing for what they find there but the time."""
     cache, ours = Cache(each), make_cache(each)
     skipped_passes = 0
     for step in steps:
@@ -138,6 +140,8 @@ def test_c_is_the_definition(each: CacheTiming, steps: list[Any]) -> None:
             state = ours.state()
             ours = make_cache(each)
             ours.restore(state)
+        elif step == "look":  # a snapshot changes nothing in a cache that goes on
+            ours.state()
         elif step == "clean":
             assert cache.clean() == ours.clean()
         elif step == "invalidate":
@@ -215,7 +219,7 @@ def test_off_takes_a_core_s_cache_away(tmp_path: Path) -> None:
         ("size_kib = 3\nways = 1\nline_bytes = 16", "expected a power of two of sets"),
         ("size_bytes = 64\nways = 64\nline_bytes = 16", "expected a power of two of sets"),
         ('size_bytes = 96\nways = 3\nline_bytes = 16\npolicy = "plru"', "ways: expected a power of two for policy"),
-        ('size_kib = 1\nways = 2\nline_bytes = 16\npolicy = "fifo"', "policy: expected lru, plru or random, found 'fifo'"),
+        ('size_kib = 1\nways = 2\nline_bytes = 16\npolicy = "fifo"', "policy: expected lru, plru or random, found"),
         ("size_kib = 1\nways = 2\nline_bytes = 16\nseed = 0", "seed: expected 1 to 4294967295, found 0"),
         ("size_kib = 1\nways = 2\nline_bytes = 16\nmiss_cycles = -1", "miss_cycles: expected 0 to 10000 cycles"),
         ("size_kib = 1\nways = 2\nline_bytes = 16\nwriteback_cycles = 10001", "writeback_cycles: expected 0 to 10000"),
