@@ -60,7 +60,7 @@ class _DataclassFields:
 
 @dataclass_transform(frozen_default=True)
 class Record:
-    """A frozen record: the annotations of its class, behind those of the one it is derived from, are its fields, in order.
+    """A frozen record: the annotations of its class, behind those of the one it is derived from, are its fields.
 
     It is a dataclass to whoever asks: `dataclasses.replace` changes a copy, msgspec writes and reads it. A class's
     `__post_init__` checks the values; msgspec reports the `ValueError` it raises.
