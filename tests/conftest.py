@@ -23,6 +23,7 @@ PEERS_OF_CI = {
     "riscv64-unknown-elf-gcc": "apt-get install gcc-riscv64-unknown-elf",
     "callgrind_annotate": "apt-get install valgrind",
     "picolibc": "apt-get install picolibc-riscv64-unknown-elf",
+    "cachesim": "pip install pycachesim",
     "ziglang": "pip install 'rvsim-accel[toolchain]'",
 }
 # A file of those that bring no program.

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rvsim.errors import UsageError
@@ -129,8 +129,15 @@ OTHERS = st.sampled_from(["clean", "invalidate", "save", "look"])
 STEPS = st.lists(st.tuples(ADDRESSES, st.booleans()) | OTHERS, max_size=300)
 
 
+A, B, C, D = ((address, False) for address in (0, 1 << 14, 4, 8))  # the first two share a place in the table
+
+
 @settings(max_examples=300)
 @given(each=timings(), steps=STEPS)
+# A is used again before B takes its place in the table: C is the one used longest ago.
+@example(each=timing(12, 3, 4), steps=[A, C, A, B, D, A])
+# A line that was written back is changed again.
+@example(each=timing(4, 1, 4), steps=[(0, True), "clean", (0, True), C])
 def test_c_is_the_definition(each: CacheTiming, steps: list[Any]) -> None:
     """Callers look into the table of recent lines first, and count nothing for what they find there but the time."""
     cache, ours = Cache(each), make_cache(each)
