@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,26 @@ def test_a_limit_is_exact(compiled: None, limit: int) -> None:
     assert counts(machines[0]) == counts(machines[1])
     assert machines[0].instructions == 5 * limit
     assert (machines[0].pc, machines[0].registers) == (machines[1].pc, machines[1].registers)
+
+
+READINGS: dict[str, Callable[[Machine], object]] = {
+    "cycles": lambda machine: machine.cycles,
+    "traffic": lambda machine: machine.hart.traffic(),
+    "profile": profile,
+    "instruction counts": lambda machine: machine.hart.instruction_counts(),
+    "taken branches": lambda machine: machine.hart.taken_branches,
+}
+
+
+@pytest.mark.parametrize("reading", list(READINGS))
+def test_each_reading_is_up_to_date_by_itself(compiled: None, reading: str) -> None:
+    """No other one has brought the counts of blocks up to date before it."""
+    path = ROOT / "kernels" / "bench" / "branchy_s.elf"
+    machines = [Machine.from_elf(path, engine=engine, stdout=lambda data: None) for engine in ("interp", "jit")]
+    for _ in range(3):
+        for machine in machines:
+            machine.resume(50_021)
+        assert READINGS[reading](machines[0]) == READINGS[reading](machines[1])
 
 
 def test_code_is_what_was_meant(compiled: None, tmp_path: Path) -> None:
