@@ -12,8 +12,8 @@ import itertools
 import re
 from typing import NamedTuple
 
-LONGEST = 5
-FORWARDS = 2
+LONGEST = 8
+FORWARDS = 3
 
 _COMMON = "addi add slli srli andi xor lui c.mv lw lb lbu sw"
 _OTHER = "sub and or srai mul lh sb"
@@ -33,7 +33,7 @@ PAIRS = [
     *itertools.product(_COMMON.split(), f"{_COMMON} {_OTHER}".split()),
     *itertools.product(_OTHER.split(), _COMMON.split()),
     ("mul", "mul"),
-    *itertools.product(f"{_COMMON} sub and lh sb".split(), f"{_BRANCHES} jal".split()),
+    *itertools.product(f"{_COMMON} sub and lh sb".split(), f"{_BRANCHES} jal c.j".split()),
 ]
 # Longer chains, and pairs with a result handed on: `bltu(-,0)` takes its second operand from instruction 0.
 CHAINS = """
@@ -44,35 +44,43 @@ LOAD MOVE EITHER
 LOAD MOVE ZERO(0)
 LOAD MOVE COMPARE(0)
 LOAD MOVE COMPARE(-,0)
-LOAD MOVE jal
+LOAD MOVE c.j
 addi|add|xor|c.mv|sw|sb|srli addi EITHER
 addi|add|xor|c.mv|sw|sb|srli addi ZERO(1)
 addi add EITHER
 c.mv c.mv EITHER
-c.mv c.mv jal
+c.mv c.mv jal|c.j
 andi srli ZERO(0)
 srli andi(0) ZERO(1)
 andi srli over:ZERO(0)
 srli andi(0) over:ZERO(1)
 addi|andi|c.mv|lw|lbu over:EITHER
 addi slli add(1)
+addi slli add(1) c.j
 slli add(0) lw|lbu|lh(1)
 lw lw c.mv
+lw lw c.mv c.mv ZERO(1)
 lw c.mv c.mv
+lw c.mv c.mv addi c.mv COMPARE(-,0)
+addi lw c.mv c.mv addi c.mv COMPARE(-,1)
 lw lw lw
 lw lw add
 sw sw sw
+sw sw addi c.j
+lbu lui xor
 sw lw c.mv
 sw lw c.mv ZERO(1)
 addi c.mv EITHER
 c.mv addi c.mv
 LOAD LOAD addi|add addi
+lb lb addi addi(0) mul(3) addi add(-,4) bne|blt|bltu
 lbu lb addi|add addi
 mul addi|add add
 mul(-,-) add(0)
 mul addi add(0)
 mul add(0) addi|add
 mul addi add(0) EITHER
+mul addi add(-,0) EITHER
 mul addi add(0) addi EITHER
 addi|add mul add(1)
 addi|add mul add(-,1)

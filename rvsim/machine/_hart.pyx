@@ -213,8 +213,11 @@ hart_run_cached(NULL, NULL)
 cdef enum:
     HASH_SIZE = 1 << 14
     CACHE_LINE = 64             # of the host, bytes
+    ALIAS = 4096                # bytes; hosts take addresses that differ by a multiple for the same at first
     GRANULE = 64                # bytes of memory that share a "holds code" flag
     WINDOW_GRANULES = 64        # how far a store window reaches beside code
+    PLACES = 16                 # places of loads, and of stores, by
+    PLACE_SHIFT = 12            # these bits of an address
     PERIOD = 1 << 24            # instructions between two looks for signals
     FIRST_PERIOD = 1 << 15      # the same with compiled code: until blocks are compiled first,
     LAST_PERIOD = 1 << 22       # and later, each time twice as long up to this
@@ -255,6 +258,12 @@ cdef struct Interval:
     int stored                  # some store's window is, or was, on it
     int hooked                  # the machine hears of each store
     uint64_t load_count, load_bytes, store_count, store_bytes
+
+# Where accesses outside their window have lately been, all of whose bytes may be read, or written without a look.
+cdef struct Place:
+    uint32_t low, last
+    int interval
+    uint8_t *host               # memory of `low`
 
 # What the timing of an instruction depends on, by number of instruction in the ISA.
 cdef struct Kind:
@@ -510,6 +519,7 @@ cdef class Hart:
     cdef dict folded_sites       # pc -> [fetch, load, store misses, cycles] of blocks that are gone
     cdef uint64_t trapped_fetches  # instructions that were fetched and did not retire
     cdef uint64_t port[2]        # loads and stores of other bus masters, which caches do not see
+    cdef Place places[2][16]     # of loads, of stores: what `near` knows
     cdef uint64_t hot
     cdef object loops            # compiled counted loops (rvsim/loops/cache.py); None without
     cdef bint loop_wait          # each loop is compiled when it first comes back to its beginning
@@ -538,7 +548,8 @@ cdef class Hart:
         self.joins = set()
         self.folded_sites = {}
         self.interpret, self.handlers, self.fused, self.fetch_shift = hart_run, handler_address, &fused_address, 32
-        self.nowhere = new_block(0)
+        self.forget_places()
+        self.nowhere = new_block(0, &self.h)
         self.nowhere.pc = 1
         for i in range(JUMP_CACHE):
             self.h.jump[i] = self.nowhere
@@ -1184,7 +1195,7 @@ cdef class Hart:
         fuse(code, which, n, self.fused)
         if broken:
             code[0].handler = self.handlers[HANDLER_BREAK]
-        b = new_block(n)
+        b = new_block(n, &self.h)
         if self.caching:
             b.sites = <missed *>PyMem_Calloc(n, sizeof(missed))
             if b.sites == NULL:
@@ -1273,6 +1284,7 @@ cdef class Hart:
         cdef int i
         cdef uint32_t j
         cdef block *b
+        self.forget_places()
         jit_fold(self.h.jit)
         jit_credit(self.h.jit)
         jit_close_stores(self.h.jit)
@@ -1403,6 +1415,53 @@ cdef class Hart:
             return self.kinds[b.meta[i].instruction].is_store
         return self.h.routines[b.code[i].k[0]].stores
 
+    cdef void forget_places(self) noexcept nogil:
+        cdef int i
+        for i in range(PLACES):
+            self.places[0][i] = Place(1, 0, 0, NULL)
+            self.places[1][i] = Place(1, 0, 0, NULL)
+
+    cdef bint near(self, block *b, insn *e, uint32_t address, int size, bint store, uint8_t **host) noexcept nogil:
+        """An access outside its window, in a place of which `access` has found out everything: count it.
+
+        The window moves there when it was not used since the last such access; else most are in it, and it stays.
+        """
+        cdef uint32_t i = <uint32_t>(e - b.code), unit = size - 1, low
+        cdef meta *m = &b.meta[i]
+        cdef Place *to = &self.places[store][(address >> PLACE_SHIFT) % PLACES]
+        cdef Interval *w
+        cdef uint64_t hits
+        if address < to.low or address > to.last or to.last - address < unit or address & unit:
+            return False
+        if m.interval < 0 or m.frozen or self.h.native_site != NULL or self.caching or self.stepping or self.rule_count:
+            return False
+        host[0] = to.host + (address - to.low)
+        w = &self.intervals[m.interval]
+        hits = executed(b, i) - 1 - m.base  # this execution, which the entry already counts, is not one
+        m.base += hits
+        if store:
+            w.store_count += hits
+            w.store_bytes += hits * size
+        else:
+            w.load_count += hits
+            w.load_bytes += hits * size
+        if hits:
+            w = &self.intervals[to.interval]
+            m.base += 1
+            if store:
+                w.store_count += 1
+                w.store_bytes += size
+            else:
+                w.load_count += 1
+                w.load_bytes += size
+            return True
+        low = (to.low + unit) & ~unit
+        e.k[1] = low
+        e.units = <uint32_t>((<uint64_t>(to.last - low) + 1) // size)
+        e.host = to.host + (low - to.low)
+        m.interval = to.interval
+        return True
+
     cdef int access(self, block *b, insn *e, uint32_t address, int size, bint store, uint32_t value, bint window, uint8_t **host) noexcept nogil:
         """An access outside its window: check it, count it, move the window. The interval it is in, -1 for a trap."""
         cdef uint32_t i = <uint32_t>(e - b.code), low, last, unit = size - 1
@@ -1477,6 +1536,7 @@ cdef class Hart:
                 if last < w.last and not r.code[(last + 1 - r.base) // GRANULE]:
                     last = min(w.last, last + GRANULE)
         w.stored |= store
+        self.places[store][(address >> PLACE_SHIFT) % PLACES] = Place(low, last, n, r.data + (low - r.base))
         # The window is made of whole aligned units; an access at the odd ends of an interval comes here each time.
         low = (low + unit) & ~unit
         if low > last or last - low < unit or address & unit or address < low or address - low + unit > last - low:
@@ -1526,7 +1586,11 @@ cdef class Hart:
     cdef int write(self, block *b, insn *e, uint32_t address, int size, uint32_t value, bint window) noexcept nogil:
         """A store outside its window: 0 done, 1 trap, 2 done, and the block is to be left behind it."""
         cdef uint8_t *host = NULL
-        cdef int n = self.access(b, e, address, size, True, value, window, &host)
+        cdef int n
+        if window and self.near(b, e, address, size, True, &host):
+            memcpy(host, &value, size)
+            return 0
+        n = self.access(b, e, address, size, True, value, window, &host)
         if n < 0:
             return 1
         if host == NULL:
@@ -2286,13 +2350,31 @@ cdef int add_site(dict sites, uint32_t pc, missed *s) except -1:
     return 0
 
 
-cdef block *new_block(uint32_t n) except NULL:
-    """A block of n instructions, all zeros, at the start of a cache line."""
-    cdef void *allocation = PyMem_Calloc(1, sizeof(block) + (n + 1) * sizeof(insn) + CACHE_LINE)
+cdef inline size_t next_line(size_t address) noexcept nogil:
+    return (address + CACHE_LINE - 1) & ~<size_t>(CACHE_LINE - 1)
+
+
+cdef block *new_block(uint32_t n, const hart *h) except NULL:
+    """A block of n instructions, all zeros, at the start of a cache line.
+
+    Running it reads it all the time and writes guest registers between. No address of it has the lower 12 bits of one
+    of theirs: the host would look for what a load reads in the last stores to registers, and lose a third of its speed
+    (AMD and Intel, optimization manuals: store-to-load forwarding, 4-KByte aliasing).
+    """
+    cdef size_t size = sizeof(block) + (n + 1) * sizeof(insn), registers = <size_t>&h.x, offset
+    cdef void *allocation = PyMem_Calloc(1, size + CACHE_LINE)
     cdef block *b
+    if allocation != NULL:
+        offset = (next_line(<size_t>allocation) - registers) % ALIAS
+        if offset < sizeof(h.x) or offset + size > ALIAS:
+            PyMem_Free(allocation)
+            allocation = PyMem_Calloc(1, size + sizeof(h.x) + size + 2 * CACHE_LINE)
     if allocation == NULL:
         raise MemoryError
-    b = <block *>((<size_t>allocation + CACHE_LINE - 1) & ~<size_t>(CACHE_LINE - 1))
+    b = <block *>next_line(<size_t>allocation)
+    offset = (<size_t>b - registers) % ALIAS
+    if offset < sizeof(h.x) or offset + size > ALIAS:
+        b = <block *>next_line(<size_t>b + (sizeof(h.x) - offset) % ALIAS)
     b.allocation = allocation
     b.meta = <meta *>PyMem_Calloc(max(<uint32_t>1, n), sizeof(meta))
     if b.meta == NULL:
@@ -2329,11 +2411,14 @@ cdef void tell_hooked(Hart self, uint32_t address) noexcept with gil:
 
 cdef int slow_load(hart *h, block *b, insn *e, uint32_t address, int size, uint32_t *value) noexcept nogil:
     cdef uint8_t *host = NULL
+    value[0] = 0
+    if (<Hart>h.self).near(b, e, address, size, False, &host):
+        memcpy(value, host, size)
+        return 0
     if (<Hart>h.self).access(b, e, address, size, False, 0, True, &host) < 0:
         return 1
     if host == NULL:
         return device(h, b, e, address, size, False, value)
-    value[0] = 0
     memcpy(value, host, size)
     return 0
 

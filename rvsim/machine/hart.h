@@ -78,7 +78,7 @@ struct block {
     uint32_t key;
     struct missed *sites;  /* count_n, NULL without caches */
     void *allocation;      /* what to free */
-    struct insn code[];    /* count_n instructions and an end marker: where they are needs no load */
+    __attribute__((aligned(64))) struct insn code[]; /* count_n instructions and an end marker: where they are needs no load */
 };
 
 enum { EXIT_LOOKUP, EXIT_FUEL, EXIT_TRAP, EXIT_SYSTEM, EXIT_WAIT, EXIT_MODIFIED, EXIT_BREAK };

@@ -55,7 +55,7 @@ def one(name: str, rng: random.Random) -> int:
     three_bits = instruction.size == 2 and name != "c.mv"
     fields = {field: rng.choice([8, 9, 10, 11]) - 8 * three_bits for field in ("rd", "rs1", "rs2")}
     if name == "jal":
-        fields["rd"] = 0
+        fields["rd"] = 1  # without a link it is the handler of c.j
     goes = any(op.code == "setpc" for op in instruction.body) or name.startswith(("b", "c.b", "jal"))
     return word_of(
         instruction, **fields, imm=instruction.size + 4 if goes else 4 * rng.randrange(4), shamt=rng.randrange(5)
