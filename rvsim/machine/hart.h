@@ -64,7 +64,8 @@ struct block {
     uint8_t divides;       /* holds a division: its cycles depend on operands */
     uint8_t rd;            /* of a single instruction in the commit log: the register it writes, 0 for none */
     uint8_t unwanted;      /* compiled code with it is to go */
-    uint8_t wanted;        /* it began a trace that has gone */
+    uint8_t wanted : 1;    /* it began a trace that has gone */
+    uint8_t misforked : 2; /* how often it was left too often as a loop with two ways */
     uint32_t traces;       /* how many hold it */
     struct trace *compiled; /* the one that it begins, NULL while the interpreter enters it */
     const void *chain;     /* where compiled code jumps to that goes on here */

@@ -142,6 +142,7 @@ static int link_all(struct jit *j)
 static void forget(struct jit *j, struct trace *t)
 {
     for (int n = 0; n < t->sites; n++) j->hart->credit(j->hart, &t->site[n]);
+    if (t->fork && t->fork->left > 16 + t->fork->passes / 4 && t->block->misforked < FORK_TRIALS) t->block->misforked++;
     for (int k = 0; k < t->members; k++) {
         struct block *b = t->member[k].block;
         if (--b->traces == 0)
@@ -232,6 +233,8 @@ static void compile_wanted(struct jit *j, struct block **blocks, int count, uint
     for (int i = 0; i < count; i++)
         if (is_wanted(blocks[i], threshold)) wanted[n++] = blocks[i];
     qsort(wanted, (size_t)n, sizeof *wanted, by_count);
+    for (int i = 0; i < n && !j->full; i++) /* before others lay one of their ways out */
+        if (is_wanted(wanted[i], threshold) && begins_fork(j, wanted[i])) compile_trace(j, wanted[i]);
     for (int i = 0; i < n && !j->full; i++)
         if (is_wanted(wanted[i], threshold) || (wanted[i]->entered && !wanted[i]->compiled)) compile_trace(j, wanted[i]);
     free(wanted);

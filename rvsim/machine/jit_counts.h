@@ -35,7 +35,17 @@ struct member { /* a block of a trace */
     uint8_t *jump[2], *way[2]; /* jumps out, next and taken, NULL without one; where they lead while there is no compiled successor */
 };
 
-enum { TRACE_BLOCKS = 16, TRACE_INSTRUCTIONS = 192 };
+enum { TRACE_BLOCKS = 16, TRACE_INSTRUCTIONS = 192, FORK_TRIALS = 3 };
+
+struct fork { /* a trace that is a loop with two ways (jit_fork.h) */
+    uint64_t decided[4]; /* passes, by 1 for the way of the taken branch, plus 2 where `end` has decided and not the head */
+    uint64_t charge[2];  /* from one decision to the next */
+    uint64_t passes, left; /* all so far, and those that were left to other code */
+    struct member *end;  /* its branch is the head's once more; NULL without */
+    uint8_t inverse;     /* taken where that is not */
+    uint32_t written[2], read_by[2]; /* registers written in each way, and those that its loads' addresses come from */
+    uint8_t way[TRACE_BLOCKS]; /* of each member but the head */
+};
 
 struct trace {
     struct block *block; /* the first */
@@ -43,6 +53,7 @@ struct trace {
     uint64_t loops;      /* passes that went from the last block back to the first */
     struct member *member;
     struct site *site;
+    struct fork *fork;   /* NULL for a path */
     int members, sites, is_loop;
     uint8_t *chain;      /* where others jump to */
     uint8_t *code, *end; /* its code in line */
@@ -75,8 +86,35 @@ struct jit {
     uint64_t rebuilds;           /* times all was given up to begin anew */
 };
 
+static void fold_fork(struct trace *t)
+{
+    struct fork *f = t->fork;
+    struct member *head = t->member, *end = f->end;
+    uint64_t passes[2] = {f->decided[0] + f->decided[2], f->decided[1] + f->decided[3]};
+    uint64_t left = head->ended + head->ended_taken, entered = f->decided[0] + f->decided[1] + left;
+    head->block->count += entered;
+    head->block->traced += entered;
+    head->block->taken += f->decided[1] + head->ended_taken;
+    if (end) { /* each time it was entered is a pass of its way */
+        end->block->taken += f->decided[2 + !f->inverse] + end->ended_taken;
+        left += end->ended + end->ended_taken;
+        end->ended = end->ended_taken = 0;
+    }
+    for (int k = 1; k < t->members; k++) {
+        struct block *b = t->member[k].block;
+        b->count += passes[f->way[k]];
+        b->traced += passes[f->way[k]];
+        if (t->member[k].path_taken) b->taken += passes[f->way[k]];
+    }
+    f->passes += passes[0] + passes[1];
+    f->left += left;
+    head->ended = head->ended_taken = 0;
+    memset(f->decided, 0, sizeof f->decided);
+}
+
 static void fold_trace(struct trace *t)
 {
+    if (t->fork) { fold_fork(t); return; }
     uint64_t beyond = t->loops; /* passes that went on behind the block */
     t->loops = 0;
     for (int k = t->members - 1; k >= 0; k--) {

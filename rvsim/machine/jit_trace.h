@@ -351,6 +351,8 @@ static uint8_t *check_fetch(struct out *o, struct trace *t, int k)
     return jump_if(o, CC_NE);
 }
 
+#include "jit_fork.h"
+
 /* Compile the path that begins with a block; 0 when there is no room. */
 static int compile_trace(struct jit *j, struct block *head)
 {
@@ -370,8 +372,15 @@ static int compile_trace(struct jit *j, struct block *head)
     struct trace *t = take_data(j, sizeof *t);
     t->block = head;
     t->member = take_data(j, TRACE_BLOCKS * sizeof *t->member);
-    choose_path(t, head);
-    j->data = (uint8_t *)&t->member[t->members];
+    struct fork fork;
+    int forks = find_fork(j, t, &fork, head);
+    if (!forks) {
+        memset(t->member, 0, TRACE_BLOCKS * sizeof *t->member);
+        t->members = 0;
+        choose_path(t, head);
+    }
+    j->data = (uint8_t *)(((uintptr_t)&t->member[t->members] + 15) & ~(uintptr_t)15);
+    if (forks) *(t->fork = take_data(j, sizeof fork)) = fork;
     uint32_t accesses = 0;
     for (int k = t->members - 1; k >= 0; k--) {
         struct member *m = &t->member[k];
@@ -382,7 +391,11 @@ static int compile_trace(struct jit *j, struct block *head)
         m->block->seen = m->block->count - m->block->traced;
         accesses += m->block->count_n;
     }
-    t->site = take_data(j, accesses * sizeof *t->site);
+    if (forks) {
+        t->charge = head->charge;
+        for (int k = 0; k < t->members; k++) t->member[k].refund = 0;
+    }
+    t->site = take_data(j, (forks ? 0 : accesses) * sizeof *t->site);
     t->chain = hot.p;
     if (head->loop) {
         emit_loop(&hot, head);
@@ -395,7 +408,8 @@ static int compile_trace(struct jit *j, struct block *head)
     data(&hot, 0x2b, R15, &t->charge, 1);
     data(&hot, 0x85, R15, j->exhausted, 1);
     uint8_t *out_of_fuel = jump_if(&hot, CC_NE);
-    for (int k = 0; k < t->members; k++)
+    if (forks) emit_fork(&hot, t);
+    for (int k = 0; k < t->members && !forks; k++)
         if (t->member[k].conditional) {
             if (k + 1 == t->members) jump_to(&hot, again);
         } else {

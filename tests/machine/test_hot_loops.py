@@ -53,6 +53,21 @@ LOOPS = {
     "stack": "la sp, top2\n addi sp, sp, -16\n sw a0, 12(sp)\n sw s0, 8(sp)\n lw a0, 8(sp)\n lw a1, 12(sp)\n"
     " addi sp, sp, 16\n j 1f\n"
     ".balign 16\n.space 64\ntop2:\n1:",
+    "merge, its branch twice": "li t1, -1640531535\n mul t1, t1, s0\n andi t2, s0, 60\n add t2, t2, s1\n sw t1, 0(t2)\n"
+    " mv a0, s1\n addi a1, s1, 32\n addi a5, s1, 64\n lw a2, 0(a0)\n lw a3, 0(a1)\n li a6, 6\n"
+    "1: blt a3, a2, 3f\n2: sw a2, 0(a5)\n addi a0, a0, 4\n addi a5, a5, 4\n addi a6, a6, -1\n beqz a6, 4f\n"
+    " lw a2, 0(a0)\n bge a3, a2, 2b\n3: sw a3, 0(a5)\n addi a1, a1, 4\n addi a5, a5, 4\n addi a6, a6, -1\n"
+    " beqz a6, 4f\n lw a3, 0(a1)\n j 1b\n4:",
+    "merge, many registers": "li t1, -1640531535\n mul t1, t1, s0\n andi t2, s0, 60\n add t2, t2, s1\n sw t1, 0(t2)\n"
+    " mv a0, s1\n addi a1, s1, 32\n li a6, 5\n"
+    "1: xor t3, a2, a3\n lh t1, 102(s1)\n sw t3, 108(s1)\n andi t3, t3, 4\n addi a6, a6, -1\n beqz t3, 2f\n"
+    " sb t6, 100(s1)\n lhu a2, 0(a0)\n addi a0, a0, 4\n"
+    " add t4, t4, a2\n mul t6, t4, t4\n j 3f\n2: sh zero, 104(s1)\n lb a3, 1(a1)\n addi a1, a1, 4\n sub t5, t5, a3\n"
+    " xori a7, a3, 85\n sltu a4, a7, t5\n3: bnez a6, 1b",
+    "merge, stores last": "li t1, -1640531535\n mul t1, t1, s0\n andi t2, s0, 60\n add t2, t2, s1\n sw t1, 0(t2)\n"
+    " mv a0, s1\n addi a1, s1, 32\n li a6, 7\n"
+    "1: bltu a2, a3, 2f\n addi a6, a6, -1\n beqz a6, 3f\n lb a2, 1(a0)\n addi a0, a0, 4\n sb a2, 100(s1)\n j 1b\n"
+    "2: addi a6, a6, -1\n beqz a6, 3f\n lw a3, 0(a1)\n addi a1, a1, 4\n mul a4, a3, a3\n sh a4, 104(s1)\n j 1b\n3:",
     "no window": "li t1, 0x40000000\n and t2, s0, zero\n beqz t2, 1f\n lw t3, 0(t1)\n1: addi a0, a0, 1",
 }  # fmt: skip
 SOURCE = """
@@ -132,7 +147,7 @@ def test_a_timer_at_each_cycle(name: str) -> None:
         ends = []
         for tier in (INTERPRETER, *TIERS):
             m = machine(tier, name, 400, step)
-            m.run(60_000)
+            m.run(200_000)
             ends.append(observed(m))
         assert ends[0]["stop"].reason == "exit" and ends[0]["registers"][21], "no interrupt came"
         for other in ends[1:]:
