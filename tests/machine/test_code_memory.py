@@ -22,6 +22,7 @@ START = """
     .globl _start
 _start:
     la   s1, words
+    li   a4, 0x00100593 # addi a1, zero, 1
     li   s0, ROUNDS
     li   s2, 0x100000
 """
@@ -95,6 +96,68 @@ places: .space 64 * 256
 2:"""
 
 
+def late_code() -> str:
+    """Stores whose windows are on `first` and `second` write a function there, once it is called."""
+    return """
+loop: la   t1, first
+    andi t0, s0, 1
+    beqz t0, 1f
+    la   t1, second
+1:  sw   a4, 0(t1)
+    sw   a4, 1024(t1)
+    add  a4, a4, s2
+    li   t0, ROUNDS / 2
+    bltu t0, s0, 2f
+    jalr t1
+    j    2f
+    .macro place name
+    .option norvc
+    .balign 256
+    .type \\name, @object
+    .size \\name, 1280
+\\name: addi a1, zero, 1
+    add  a0, a0, a1
+    ret
+    .balign 256
+    .space 1024
+    .option rvc
+    .endm
+    place first
+    place second
+2:"""
+
+
+def up_to_code() -> str:
+    """Stores walk through data, by turns in two places, up to the first instruction of a function behind it."""
+    return """
+loop: la   t1, low
+    andi t0, s0, 1
+    beqz t0, 1f
+    la   t1, high
+1:  li   t0, 65
+2:  sw   a4, 0(t1)
+    addi t1, t1, 4
+    addi t0, t0, -1
+    bnez t0, 2b
+    add  a4, a4, s2
+    jalr -4(t1)
+    j    3f
+    .option norvc
+    .balign 256
+low: .space 256
+    addi a1, zero, 1
+    add  a0, a0, a1
+    ret
+    .balign 256
+high: .space 256
+    addi a1, zero, 1
+    add  a0, a0, a1
+    ret
+    .balign 256
+    .option rvc
+3:"""
+
+
 @functools.cache
 def program(body: Callable[[], str], rounds: int) -> Program:
     return parse_elf(assemble(START + body() + END, defines={"ROUNDS": rounds}), "program.elf")
@@ -108,7 +171,14 @@ def machine(tier: Tier, body: Callable[[], str], rounds: int) -> Machine:
 @pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.name)
 @pytest.mark.parametrize(
     ("body", "rounds"),
-    [(many_blocks, 6), (straight, 4), (patched_functions, 1500), (moved_function, 12_000)],
+    [
+        (many_blocks, 6),
+        (straight, 4),
+        (patched_functions, 1500),
+        (moved_function, 12_000),
+        (late_code, 6000),
+        (up_to_code, 3000),
+    ],
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_every_count_is_the_interpreters(tier: Tier, body: Callable[[], str], rounds: int) -> None:
