@@ -72,6 +72,9 @@ def add_machine_arguments(parser: argparse.ArgumentParser, also: str = "") -> No
         metavar="KEY=VALUE",
         help="change one setting, such as core.clock_mhz=50 or accel.pe_rows=4",
     )
+    parser.add_argument(
+        "--platform", metavar="NAME|FILE.toml", help="memory regions, clock and devices (docs/platforms.md)"
+    )
     for option, what in (("--icache", "instruction"), ("--dcache", "data")):
         parser.add_argument(
             option,
@@ -98,7 +101,7 @@ def add_machine_arguments(parser: argparse.ArgumentParser, also: str = "") -> No
         action="append",
         default=[],
         metavar="NAME[=ADDR]",
-        help="add or move a device: clint, uart, finisher; none for a machine without",
+        help="add or move a device: clint, uart, finisher, rtl-bench; none for a machine without",
     )
     parser.add_argument("--host-dir", metavar="DIR", help="the one folder whose files the program reaches")
     parser.add_argument(
@@ -199,6 +202,7 @@ def load_snapshot(args: argparse.Namespace, streams: dict[str, Any]) -> Machine:
             ("--core", args.core != DEFAULT_CORE),
             ("--accel", args.accel != "off"),
             ("--set", args.set),
+            ("--platform", args.platform),
             ("--icache", args.icache),
             ("--dcache", args.dcache),
             ("--memory", args.memory),
@@ -291,6 +295,7 @@ def build_machine(
         core=core,
         accel=accel,
         isa=args.isa or DEFAULT_ISA,
+        platform=args.platform,
         icache=args.icache,
         dcache=args.dcache,
         settings=settings,

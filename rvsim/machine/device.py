@@ -8,12 +8,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
+    from rvsim.machine.result import RegionOfInterest
+
     class Bus(Protocol):
         """What a device needs of the machine."""
 
         @property
         def cycles(self) -> int:
             """Cycles of the hart; within an access, those before that instruction."""
+            ...
+
+        def stamp(self) -> tuple[int, int]:
+            """Cycles and instructions of the hart; within an access, those before that instruction."""
             ...
 
         def attention(self) -> None:
@@ -75,6 +81,10 @@ class Device(ABC):
 
     def deadline(self) -> int | None:
         """Cycle at which `pending` changes by itself."""
+        return None
+
+    def roi(self) -> RegionOfInterest | None:
+        """Counts of the region of interest that the program has marked by stores to the device; None without."""
         return None
 
     def state(self) -> dict[str, Any]:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from rvsim.machine.htif import Htif
     from rvsim.machine.result import RunResult, StopReason
     from rvsim.machine.snapshot import Checkpoint
+    from rvsim.timing.platform import Platform
 
 SP = 2
 ECALL, BREAKPOINT, ILLEGAL = 11, 3, 2
@@ -72,8 +73,10 @@ class Machine:
         ``off``, ``on``, a coprocessor's name, or a TOML file.
     icache, dcache : str, optional
         A cache of the core, ``SIZE,WAYS,LINE_BYTES`` and words (docs/caches.md), such as ``16K,4,32,plru``; ``off``.
+    platform : str, optional
+        Memory regions, clock and devices: a bundled platform's name, or a TOML file (docs/platforms.md).
     settings : mapping of str to str
-        Configuration keys to replace: ``accel.pe_rows``, ``core.clock_mhz``.
+        Configuration keys to replace: ``accel.pe_rows``, ``core.clock_mhz``, ``platform.region.ram.load_wait``.
     isa_ext : sequence of str
         CoreDSL files whose instructions are added.
     isa : str
@@ -114,6 +117,7 @@ class Machine:
         core: str = "ibex-small",
         accel: str = "off",
         isa: str = DEFAULT,
+        platform: str | None = None,
         icache: str | None = None,
         dcache: str | None = None,
         settings: Mapping[str, str] | None = None,
@@ -132,12 +136,13 @@ class Machine:
             from rvsim.timing.cache import cache_settings
 
             settings = {**cache_settings("icache", icache), **cache_settings("dcache", dcache), **settings}
-        of_core, of_accel = _split_settings(settings)
+        of_core, of_accel, of_platform = _split_settings(settings)
         self.options: dict[str, Any] = {
             "args": list(args),
             "core": str(core),
             "accel": str(accel),
             "isa": isa,
+            "platform": None if platform is None else str(platform),
             "settings": {key: str(value) for key, value in settings.items()},
             "isa_ext": [str(file) for file in isa_ext],
             "memory": list(memory),
@@ -147,10 +152,18 @@ class Machine:
         }
         self.program = program
         self.timing = load_core_timing(core, of_core)
+        self.platform = _platform(platform, of_platform)
+        if self.platform and self.platform.clock_mhz is not None and "clock_mhz" not in of_core:
+            self.timing = self.timing.replace(clock_mhz=self.platform.clock_mhz)
         self.coprocessor = _coprocessor(accel, of_accel)
         self.selection: Selection = select(isa)
         lacking = warning(missing(program.arch, program.flags, self.selection), self.selection)
         self.warnings: list[str] = [*program.notes, *([lacking] if lacking else [])]
+        if self.platform and self.platform.waits(self.timing.name):
+            self.warnings.append(
+                f"the table of core {self.timing.name} is of memory without wait states: those of platform "
+                f"{self.platform.name} are not in the cycles"
+            )
         self._extensions: list[tuple[Instruction, Isa, str]] = []
         if self.coprocessor is not None or isa_ext:
             from rvsim.machine import extension
@@ -258,12 +271,18 @@ class Machine:
 
     def _map(self, options: Sequence[str], devices: Sequence[str], limit: int) -> None:
         """Lay out memory, then devices where it leaves room, then the intervals that accesses are counted by."""
-        self.regions = memory.layout(self.program, [memory.parse_memory(o) for o in options], limit)
-        home = next((r for r in self.regions if r.name == "ram"), self.regions[-1])
+        self.regions = memory.layout(self.program, [memory.parse_memory(o) for o in options], limit, self.platform)
+        home = memory.home(self.regions, self.program, self.platform)
         self._stack_top, self._stack_room = home.end, home.size // 4
         self.devices: list[Device] = platform.devices(
-            self, self.console, [(r.base, r.end) for r in self.regions], devices
+            self, self.console, [(r.base, r.end) for r in self.regions], devices, self.platform
         )
+        for region in self.regions:
+            # Traffic is reported by name.
+            if any(region.name == device.name for device in self.devices):
+                raise UsageError(
+                    f"memory region {region.name}: a device of this machine has the name; give it another one"
+                )
         registers = [memory.Region(d.name, d.base, d.size, memory.DEVICE_ACCESS) for d in self.devices]
         self.address_map = sorted([*self.regions, *registers], key=lambda r: r.base)
         self.intervals = memory.intervals(self.address_map, self.program, self._stack_top)
@@ -330,6 +349,17 @@ class Machine:
         size = self._stack_top - at + 4 * (len(strings) + 5)
         if size > self._stack_room:
             raise UsageError(f"the guest's arguments take {size} bytes, at most {self._stack_room} fit")
+        taken = next(
+            (s for s in self.program.segments if s.address < self._stack_top and s.end > self._stack_top - size), None
+        )
+        if taken is not None:
+            # A program that keeps the end of its memory for itself knows where its stack is.
+            if args:
+                raise UsageError(
+                    f"the guest's arguments take {size} bytes below {self._stack_top:#010x}, where the program is"
+                )
+            self.hart.set_register(SP, self._stack_top & 0xFFFF_FFFF)
+            return
         pointers = []
         for text in strings:
             pointers.append(at)
@@ -451,6 +481,10 @@ class Machine:
     def cycles(self) -> int:
         """Cycles so far; within an access to a device, those before that instruction."""
         return int(self.hart.cycles)
+
+    def stamp(self) -> tuple[int, int]:
+        """Cycles and instructions so far; within an access to a device, those before that instruction."""
+        return int(self.hart.cycles), int(self.hart.instructions)
 
     def attention(self) -> None:
         """An interrupt line or deadline has changed."""
@@ -893,12 +927,24 @@ def _coprocessor(name: str, settings: Mapping[str, str]) -> Coprocessor | None:
     return registry.load(name, settings)
 
 
-def _split_settings(settings: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Settings for the core and for the coprocessor, without their prefix."""
-    parts: dict[str, dict[str, str]] = {"core": {}, "accel": {}}
+def _platform(name: str | None, settings: Mapping[str, str]) -> Platform | None:
+    if name is None:
+        if settings:
+            raise UsageError(f"--set: platform.{next(iter(settings))} needs a --platform")
+        return None
+    from rvsim.timing.platform import load_platform
+
+    return load_platform(str(name), settings)
+
+
+def _split_settings(settings: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """Settings for the core, the coprocessor and the platform, without their prefix."""
+    parts: dict[str, dict[str, str]] = {"core": {}, "accel": {}, "platform": {}}
     for key, value in settings.items():
         prefix, dot, rest = key.partition(".")
         if prefix not in parts or not dot or not rest:
-            raise UsageError(f"--set: expected core.KEY=VALUE or accel.KEY=VALUE, found {key}={value}")
+            raise UsageError(
+                f"--set: expected core.KEY=VALUE, accel.KEY=VALUE or platform.KEY=VALUE, found {key}={value}"
+            )
         parts[prefix][rest] = value
-    return parts["core"], parts["accel"]
+    return parts["core"], parts["accel"], parts["platform"]

@@ -1,4 +1,4 @@
-"""The memory map: regions from the ELF, the default RAM and `--memory`; intervals that accesses are counted by."""
+"""The memory map: regions of a platform, `--memory` and the ELF, or the RAM; intervals to count accesses by."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rvsim.machine.elf import Program, Symbol
+    from rvsim.machine.elf import Program, Segment, Symbol
+    from rvsim.timing.platform import Platform
 
 RAM_BASE, RAM_SIZE = 0x8000_0000, 16 << 20
 PAGE = 4096
@@ -67,18 +68,25 @@ def parse_memory(option: str) -> Region:
     return Region(found[1], base, size, READ | WRITE | EXECUTE)
 
 
-def layout(program: Program, extra: Sequence[Region] = (), limit: int = DEFAULT_LIMIT) -> list[Region]:
+def layout(
+    program: Program, extra: Sequence[Region] = (), limit: int = DEFAULT_LIMIT, platform: Platform | None = None
+) -> list[Region]:
     """Regions for a program: the RAM, those asked for, and one for each run of pages of segments that lie outside them.
+
+    With a platform: its regions and those asked for, nothing else.
 
     Raises
     ------
     ElfError
-        When a segment reaches beyond the region it starts in, or memory exceeds the limit.
+        When a segment reaches beyond the region it starts in, lies in none of a platform's, or memory exceeds the
+        limit.
     UsageError
         When regions that were asked for overlap, have one name or are too large.
     """
     given = list(extra)
-    if not any(r.name == "ram" for r in given):
+    if platform is not None:
+        given += [Region(r.name, r.base, r.size, _permissions(r.access)) for r in platform.regions]
+    elif not any(r.name == "ram" for r in given):
         given.append(Region("ram", RAM_BASE, RAM_SIZE, READ | WRITE | EXECUTE))
     given.sort(key=lambda r: r.base)
     for a, b in pairwise(given):
@@ -93,13 +101,16 @@ def layout(program: Program, extra: Sequence[Region] = (), limit: int = DEFAULT_
         seen.add(region.name)
     if sum(r.size for r in given) > limit:
         size = sum(r.size for r in given) >> 20
-        raise UsageError(f"--memory: the regions have {size} MiB together, the limit is {limit >> 20} MiB")
+        where = platform.path if platform else "--memory"
+        raise UsageError(f"{where}: the regions have {size} MiB together, the limit is {limit >> 20} MiB")
     outside: list[Region] = []
     for segment in program.segments:
         if not segment.size:
             continue
         last = segment.address + segment.size - 1
         home = next((r for r in given if r.base <= last and segment.address < r.end), None)
+        if platform is not None and (home is None or segment.address < home.base or last >= home.end):
+            raise _outside(program, segment, platform, given)
         if home is not None:
             if segment.address < home.base or last >= home.end:
                 base = min(home.base, segment.address // PAGE * PAGE)
@@ -134,6 +145,35 @@ def layout(program: Program, extra: Sequence[Region] = (), limit: int = DEFAULT_
             f"linker script"
         )
     return regions
+
+
+def home(regions: Sequence[Region], program: Program, platform: Platform | None = None) -> Region:
+    """The region whose end is the initial stack pointer.
+
+    The RAM; of a platform the writable region that holds the program's last writable segment, else its largest one.
+    """
+    if platform is None:
+        return next((r for r in regions if r.name == "ram"), regions[-1])
+    writable = [r for r in regions if r.permissions & WRITE] or list(regions)
+    for segment in reversed(program.segments):
+        for region in writable:
+            if segment.writable and region.base <= segment.address < region.end:
+                return region
+    return max(writable, key=lambda r: r.size)
+
+
+def _permissions(access: str) -> int:
+    return ("r" in access) * READ | ("w" in access) * WRITE | ("x" in access) * EXECUTE
+
+
+def _outside(program: Program, segment: Segment, platform: Platform, regions: Sequence[Region]) -> ElfError:
+    base = segment.address // PAGE * PAGE
+    there = ", ".join(f"{r.name} ({r.base:#010x} to {r.end - 1:#010x})" for r in regions)
+    return ElfError(
+        f"{program.path}: the segment {segment.address:#010x} to {segment.end - 1:#010x} does not lie within a region "
+        f"of platform {platform.name}: {there}; link it for one of them, or add memory that is free there, such as "
+        f"--memory NAME={base:#x},{(segment.end - base + 1023) >> 10}"
+    )
 
 
 def _named(regions: list[Region], taken: Iterable[str]) -> list[Region]:

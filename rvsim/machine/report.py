@@ -52,6 +52,7 @@ def build_result(
         core=machine.timing.name,
         clock_mhz=machine.timing.clock_mhz,
         accel=coprocessor.name if coprocessor else "off",
+        platform=machine.platform.name if machine.platform else None,
         engine=machine.engine,
         exit_code=exit_code,
         stop_reason=stop,
@@ -66,6 +67,7 @@ def build_result(
         icache=caches.get("icache"),
         dcache=caches.get("dcache"),
         accelerator=report,
+        roi=next((roi for device in machine.devices if (roi := device.roi())), None),
         host_seconds=seconds,
     )
 

@@ -245,6 +245,29 @@ class AcceleratorReport(Record):
     parameters: dict[str, Any] = {}
 
 
+class RegionOfInterest(Record):
+    """What the program did between the marks it set by stores to the device `rtl-bench`.
+
+    Attributes
+    ----------
+    cycles : int
+        Core cycles from the store that begins the region to the store that ends it.
+    instructions : int
+        Instructions retired behind the first store, up to and including the second.
+    checksum : int or None
+        What the program stored when it ended; null before.
+    """
+
+    cycles: int
+    instructions: int
+    checksum: int | None = None
+
+    @property
+    def cpi(self) -> float:
+        """Cycles per retired instruction; 0 when none retired."""
+        return self.cycles / self.instructions if self.instructions else 0.0
+
+
 class RunResult(Record):
     """One run of one program on one configuration.
 
@@ -260,6 +283,8 @@ class RunResult(Record):
         Clock of core and coprocessor, in MHz.
     accel : str
         Name of the coprocessor, or ``off``.
+    platform : str or None
+        Name of the platform; null without one.
     engine : str
         What executed the instructions; it changes host time, never counts.
     exit_code : int or None
@@ -290,8 +315,8 @@ class RunResult(Record):
         What the coprocessor did; null without one.
     energy_pj : float or None
         Energy in pJ; null: not modelled yet.
-    roi : dict or None
-        Counts of a region of interest; null: not measured yet.
+    roi : RegionOfInterest or None
+        Counts of the region of interest; null without one.
     host_seconds : float
         Wall-clock time of the simulation on the host, in seconds. The only value that differs between equal runs.
     """
@@ -305,6 +330,7 @@ class RunResult(Record):
     instructions: int
     cycles: int
     schema: Literal["rvsim.run/1"] = "rvsim.run/1"
+    platform: str | None = None
     engine: str = "interpreter"
     message: str | None = None
     taken_branches: int = 0
@@ -316,7 +342,7 @@ class RunResult(Record):
     dcache: CacheReport | None = None
     accelerator: AcceleratorReport | None = None
     energy_pj: float | None = None
-    roi: dict[str, Any] | None = None
+    roi: RegionOfInterest | None = None
     host_seconds: float = 0.0
 
     def __post_init__(self) -> None:
@@ -387,7 +413,10 @@ def json_schema() -> dict[str, Any]:
 
     import msgspec
 
-    records = [Count, Traffic, SymbolTraffic, FunctionProfile, CacheReport, PortTraffic, AcceleratorReport, RunResult]
+    records = [
+        *(Count, Traffic, SymbolTraffic, FunctionProfile, CacheReport, PortTraffic, AcceleratorReport),
+        *(RegionOfInterest, RunResult),
+    ]
     _, definitions = msgspec.json.schema_components(records, ref_template="#/$defs/{name}")
     for record in records:
         definition = definitions[record.__name__]

@@ -86,7 +86,10 @@ def sources(options: dict[str, Any]) -> dict[str, dict[str, str]]:
     dict of str to (dict of str to str)
         By the option's path: texts by file name, the file's own first. Bundled files are everywhere.
     """
-    named = [*options["isa_ext"], *(options[key] for key in ("core", "accel") if options[key].endswith(".toml"))]
+    named = [
+        *options["isa_ext"],
+        *(options[key] for key in ("core", "accel", "platform") if str(options[key]).endswith(".toml")),
+    ]
     return {path: _texts(path) for path in named}
 
 

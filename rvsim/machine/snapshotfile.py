@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rvsim.machine.machine import Machine
 
 MAGIC = b"rvsim snapshot\n"
-VERSION = 2
+VERSION = 3
 # A hostile file may unpack to any size. Memory has the limit of the one who loads, the program's image and the rest
 # have these; values of the rest become Python objects some ten times their size.
 MAX_IMAGE, MAX_REST = 64 << 20, 64 << 20
@@ -55,6 +55,7 @@ class Options(Strict):
     memory: list[str]
     devices: list[str]
     memory_limit: Count
+    platform: str | None = None
     host_dir: str | None = None
 
 
@@ -209,6 +210,14 @@ class UartState(TypedDict):
     next_poll: Count
 
 
+class RtlBenchState(TypedDict):
+    """Of `RtlBench`."""
+
+    start: tuple[Count, Count] | None
+    counts: tuple[Count, Count] | None
+    checksum: Word | None
+
+
 class CachedHartState(TypedDict):
     """Of `Hart.cache_state`."""
 
@@ -242,6 +251,7 @@ TYPES: dict[str, Any] = {
     "semihosting": SemihostingState,
     "clint": ClintState,
     "uart": UartState,
+    "rtl-bench": RtlBenchState,
     "caches": CachesState,
 }
 """State of each part that has any, by its name; a device's name is its kind."""
@@ -375,8 +385,8 @@ def _build(class_: type[Machine], outer: Outer, *, memory_limit: int, **given: A
             path: _unpack(os.path.join(folder, str(n)), texts) for n, (path, texts) in enumerate(inner.sources.items())
         }
         options = {**saved, "isa_ext": [files[path] for path in saved["isa_ext"]]}
-        for key in ("core", "accel"):
-            if saved[key].endswith(".toml"):
+        for key in ("core", "accel", "platform"):
+            if str(saved[key]).endswith(".toml"):
                 options[key] = files[saved[key]]
         machine = class_(program, **{**options, **given, "memory_limit": memory_limit})
     machine.options = {**saved, "host_dir": given["host_dir"]}

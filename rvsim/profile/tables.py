@@ -78,6 +78,14 @@ def _summary(result: RunResult) -> Table:
         ("time", duration(result.seconds_at_clock)),
         ("taken branches", f"{result.taken_branches:,}"),
     ]
+    if result.platform is not None:
+        rows.insert(2, ("platform", result.platform))
+    roi = result.roi
+    if roi is not None:
+        text = f"{roi.instructions:,} instructions, {roi.cycles:,} cycles, CPI {roi.cpi:.3f}"
+        rows.append(("region of interest", text))
+        if roi.checksum is not None:
+            rows.append(("checksum", f"{roi.checksum:#010x}"))
     return Table("", ("", ""), rows, left=2, elastic=1)
 
 

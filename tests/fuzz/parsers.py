@@ -103,6 +103,12 @@ def read_core(path: Path) -> None:
     load_core_timing(str(path))
 
 
+def read_platform(path: Path) -> None:
+    from rvsim.timing.platform import load_platform
+
+    load_platform(str(path))
+
+
 def read_coprocessor(path: Path) -> None:
     from accel import registry
 
@@ -160,6 +166,7 @@ TARGETS = {
     ),
     "snapshot": Target(snapshots, damage_snapshot, read_snapshot, ".snapshot"),
     "core": Target(files("rvsim/timing/cores/*.toml"), damage_text, read_core, ".toml"),
+    "platform": Target(files("rvsim/platforms/*.toml"), damage_text, read_platform, ".toml"),
     "coprocessor": Target(files("accel/*/presets/*.toml"), damage_text, read_coprocessor, ".toml"),
 }
 

@@ -16,7 +16,16 @@ from tests.fuzz import parsers
 from tests.fuzz.mutate import damage_bytes, damage_text
 
 SEED = os.environ.get("RVSIM_FUZZ_SEED") or "rvsim"
-CASES = {"elf": 500, "run": 500, "coredsl": 500, "extension": 400, "snapshot": 500, "core": 800, "coprocessor": 1500}
+CASES = {
+    "elf": 500,
+    "run": 500,
+    "coredsl": 500,
+    "extension": 400,
+    "snapshot": 500,
+    "core": 800,
+    "platform": 800,
+    "coprocessor": 1500,
+}
 
 
 @pytest.mark.parametrize("target", parsers.TARGETS)

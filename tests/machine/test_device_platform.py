@@ -43,7 +43,8 @@ def test_sets(options: tuple[str, ...], occupied: tuple[tuple[int, int], ...], r
     ("options", "occupied", "message"),
     [
         (("uartt",), (), "--device: expected NAME or NAME=ADDRESS, found 'uartt'; did you mean uart?"),
-        (("",), (), "--device: expected NAME or NAME=ADDRESS, found ''; there are finisher, clint, uart, none"),
+        (("",), (), "--device: expected NAME or NAME=ADDRESS, found ''; "
+         "there are finisher, clint, uart, rtl-bench, none"),
         (("none=1",), (), "--device: expected NAME or NAME=ADDRESS, found 'none=1'; did you mean none?"),
         *[
             ((f"uart={text}",), (), "--device: expected an address at a multiple of 8 below 4 GiB such as "

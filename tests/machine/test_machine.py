@@ -367,7 +367,7 @@ def test_writing_code_from_outside_takes_effect() -> None:
     [
         ({"core": "ibex-smal"}, "did you mean 'ibex-small'?"),
         ({"accel": "cnv-8x8"}, "did you mean 'conv-8x8'?"),
-        ({"settings": {"clock": "1"}}, "expected core.KEY=VALUE or accel.KEY=VALUE, found clock=1"),
+        ({"settings": {"clock": "1"}}, "expected core.KEY=VALUE, accel.KEY=VALUE or platform.KEY=VALUE, found clock=1"),
         ({"settings": {"core.cycles.lod": "1"}}, "did you mean 'load'?"),
         ({"settings": {"core.cycles.load": "-1"}}, "expected 0 to 10000 cycles, found -1"),
         ({"settings": {"core.csr_write_cycles.mstat": "1"}}, "csr_write_cycles.mstat: no such CSR"),

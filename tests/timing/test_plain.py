@@ -1,4 +1,4 @@
-"""Tables read without tomllib: what is read reads the same with it, and all bundled cores are."""
+"""Tables read without tomllib: what is read reads the same with it, and all bundled cores and platforms are."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from hypothesis import strategies as st
 
 from rvsim.timing.core import CORES
 from rvsim.timing.plain import read_plain
+from rvsim.timing.platform import PLATFORMS
 
-FILES = sorted(Path(CORES).glob("*.toml"))
+FILES = [path for folder in (CORES, PLATFORMS) for path in sorted(Path(folder).glob("*.toml"))]
 PIECES = st.sampled_from(
     [
         "a", "b-1", "1", "0", "00", "1.5", "1.", ".5", "1_0", "-1", "+1", "1e3", "0x1", "nan", "true", '"x"', '"x',
         '"\\n"', '"""', "''", "=", " ", "\t", "\n", "\r\n", "\r", "#", "# c", "[", "]", "[t]", "[t.u]", "[[t]]", ".",
         ",", "{}", "[]", "1979-05-27", "\0", "\x7f", "é", "٣", "²", "\u2028", "a = 1\n", "b = 2 # two\n", 'c = "#"\n',
+        "0xfF0", "0x", "0xg", "0x0_1", "[[t]]\n", "[t]\n", "[t.u]\n", "[ t]\n", "[t.u.v]\n", "[[t.u]]\n", "t = []\n",
+        "t.u = 1\n", 'd = ["x", "y"]\n', 'e = [ "x" , ] # "\n', 'f = [\n"x"]\n', 'g = ["x" "y"]\n', 'h = [,]\n',
     ]
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_bundled_cores_are_plain(path: Path) -> None:
+def test_bundled_files_are_plain(path: Path) -> None:
     assert read_plain(path.read_text()) == msgspec.toml.decode(path.read_bytes())
 
 
