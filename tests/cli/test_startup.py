@@ -43,11 +43,15 @@ print(peak, file=sys.stderr)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
     "arguments",
-    [["hello"], ["hello", "--quiet"], ["hello", "--engine", "interp"], ["hello", "--max-instructions", "1000000", "a"]],
+    [
+        ["hello"], ["hello", "--quiet"], ["hello", "--engine", "interp"],
+        ["hello", "--max-instructions", "1000000", "a"], ["hello", "--platform", "rtl-ideal"],
+    ],
     ids=" ".join,
-)
+)  # fmt: skip
 def test_a_run_imports_nothing_heavy(arguments: list[str]) -> None:
-    code = CODE.format(path=[str(ROOT)], arguments=["run", *arguments], heavy=HEAVY)
+    heavy = HEAVY if "--platform" in arguments else HEAVY | {"rvsim.timing.platform", "rvsim.machine.rtlbench"}
+    code = CODE.format(path=[str(ROOT)], arguments=["run", *arguments], heavy=heavy)
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("RVSIM_", "PYTHON"))}
     done = subprocess.run(
         [sys.executable, "-S", "-c", code], capture_output=True, text=True, cwd="/", env=environment, check=False

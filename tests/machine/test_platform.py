@@ -80,11 +80,23 @@ def test_the_regions_are_the_platforms(file: Path) -> None:
         ("small", 0x3000_0000, 256, 7),
     ]
     assert guest.read_memory(RAM + 64, 4) == b"abc\0"
-    # the stack is where the program's data is
-    assert RAM + 6144 - 6144 // 4 < guest.registers[SP] < RAM + 6144
     run = guest.run()
     assert (run.platform, run.clock_mhz, set(run.traffic)) == ("mine", 48.0, {"ram", "rom", "small", "total"})
     assert run.traffic["rom"].fetch.count == 2
+
+
+@pytest.mark.parametrize(
+    ("image", "top"),
+    [
+        ({}, RAM + 6144),
+        ({"data": b"x", "data_base": RAM}, RAM + 6144),
+        ({"data": b"x", "data_base": 0x3000_0000}, 0x3000_0100),
+        ({"data": b"x", "data_base": RAM, "segments": [(0x3000_0000, b"x", 1, 5)]}, RAM + 6144),
+        ({"data": b"x", "data_base": RAM, "segments": [(0x3000_0000, b"x", 1, 6)]}, 0x3000_0100),
+    ],
+)
+def test_the_stack_is_where_the_data_is(file: Path, image: dict[str, Any], top: int) -> None:
+    assert top - 64 <= on(file, EXIT, image=image).registers[SP] < top
 
 
 def test_memory_can_be_added(file: Path) -> None:

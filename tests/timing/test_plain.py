@@ -30,6 +30,16 @@ def test_bundled_files_are_plain(path: Path) -> None:
     assert read_plain(path.read_text()) == msgspec.toml.decode(path.read_bytes())
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["t = []\n[[t]]", 't = ["x"]\n[[t]]', "[t]\n[[t]]", "[[t]]\n[t]", "[[t]]\n[t.u]", "[t.u]\n[t.u]",
+     "[t]\nu = 1\n[t.u]", "t = 0x", "t = 0xg", "t = 0x_1", 't = ["x" "y"]', "t = [,]", 't = ["x",,]', 't = ["x"',
+     't = ["x"] y', 't = ["\\q"]'],
+)  # fmt: skip
+def test_what_is_wrong_is_left_to_tomllib(text: str) -> None:
+    assert read_plain(text) is None
+
+
 @given(st.lists(PIECES, max_size=12).map("".join) | st.text(max_size=30))
 def test_what_is_read_reads_the_same_with_tomllib(text: str) -> None:
     document = read_plain(text)

@@ -118,6 +118,7 @@ def test_the_test_benches(name: str, obi: tuple[int, int], picorv32: tuple[int, 
     [
         ({"clock_mhz": "12.5"}, lambda p: p.clock_mhz == 12.5),
         ({"region.flash.load_wait": "9"}, lambda p: p.wait(0x2000_0000, "x").load == 9),
+        ({"region.ram.base": "0x1ffffbfc"}, lambda p: p.regions[0].end == p.regions[1].base),
         ({"region.ram.base": "0x10000400"}, lambda p: p.regions[0].base == 0x1000_0400),
         ({"wait_states.new.fetch": "5"}, lambda p: p.wait(0, "new").fetch == 5),
         ({"devices": "[]"}, lambda p: p.devices == ()),
