@@ -45,7 +45,8 @@ print(peak, file=sys.stderr)
     "arguments",
     [
         ["hello"], ["hello", "--quiet"], ["hello", "--engine", "interp"],
-        ["hello", "--max-instructions", "1000000", "a"], ["hello", "--platform", "rtl-ideal"],
+        ["hello", "--max-instructions", "1000000", "a"],
+        ["hello", "--platform", "rtl-ideal", "--set", "platform.region.ram.size_kib=256"],
     ],
     ids=" ".join,
 )  # fmt: skip
