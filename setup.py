@@ -43,7 +43,7 @@ def extension(name: str, optimisation: list[str], include_dirs: list[str]) -> Ex
         extra_compile_args=flags,
         extra_link_args=link,
         define_macros=macros,
-        depends=sorted(str(path) for directory in (folder, HEADERS) for path in directory.glob("*.h")),
+        depends=sorted(str(path) for directory in (folder, HEADERS, *map(Path, include_dirs)) for path in directory.glob("*.h")),
     )
     module.cython_directives = directives
     return module
@@ -58,6 +58,7 @@ def extensions() -> list[Extension]:
             ["-O2", "-g0", "-fno-gcse", "-fno-crossjumping"],
             ["rvsim/machine", str(HEADERS)],
         ),
+        extension("rvsim.timing._exact", ["-O2"], ["rvsim/timing/exact"]),
         extension("accel.conv._kernel", ["-O3"], ["accel/conv"]),
     ]
 

@@ -271,8 +271,9 @@ class Handler:
         self.lines: list[str] = []
         self.ends = ends_block(variant.body)
         self.targets: list[int] = [op.args[0] for op in walk(variant.body) if op.code == "setpc"]
-        if instruction_class(instruction) == "divide":  # with rd = x0 too: the divider works all the same
-            self._record_divide()
+        class_ = instruction_class(instruction)
+        if class_ in ("divide", "multiply-high"):  # with rd = x0 too: the unit works all the same
+            self._record_operands("DIVIDES" if class_ == "divide" else "MULTIPLIES")
         self._ops(variant.body, 1)
 
     def _register(self, temp: int, role: str) -> str:
@@ -306,11 +307,11 @@ class Handler:
             self.constants.append(temp)
         return f"({self.e.type(temp)})in->k[{self.constants.index(temp)}]"
 
-    def _record_divide(self) -> None:
-        """Division's latency depends on its operands in many cores: count executions by their magnitude."""
+    def _record_operands(self, how: str) -> None:
+        """Latency depends on the operands in many cores: divisions are counted by their magnitude."""
         by_field = {op.attr: op.result for op in self.instruction.static if op.code == "field"}
         operands = [self._register(by_field[field], "read") for field in ("rs1", "rs2")]
-        self.lines.append(f"    record_divide(in, {operands[0]}, {operands[1]});")
+        self.lines.append(f"    {how}({operands[0]}, {operands[1]});")
 
     def _ops(self, ops: list[Op], depth: int) -> None:
         for op in ops:

@@ -307,7 +307,7 @@ def template(handler: Handler) -> list[Step]:
     """
     lowering = _Lowering(handler)
     try:
-        if handler.lines and "record_divide" in handler.lines[0]:
+        if handler.lines and "DIVIDES" in handler.lines[0]:
             raise NoTemplate
         lowering.run(handler.variant.body)
     except GenerationError:

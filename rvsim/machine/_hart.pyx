@@ -11,6 +11,7 @@ is one comparison, and the interval's counters are brought up to date only when 
 
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
@@ -56,6 +57,7 @@ cdef extern from "hart.h":
         const uint32_t *recent
         uint32_t key
         missed *sites
+        timing_op *ops
         void *allocation
         insn *code
     struct recent:
@@ -134,7 +136,7 @@ cdef extern from "hart.h":
         uint32_t data_shift, data_mask
         uint64_t granted
         recent data_lines, fetch_lines
-        uint32_t no_data[2]
+        timed *timed
         uint64_t split[3]
         void (*data)(hart *, block *, insn *, uint32_t, uint32_t, int) noexcept nogil
         void (*fetch)(hart *, block *) noexcept nogil
@@ -175,6 +177,10 @@ cdef extern from "hart.h":
     void reuse_data(hart *, block *, insn *, uint32_t, uint32_t, int) noexcept nogil
     void reuse_fetch(hart *, block *) noexcept nogil
     void reuse_fence_i(hart *, block *, insn *) noexcept nogil
+    void timed_data(hart *, block *, insn *, uint32_t, uint32_t, int) noexcept nogil
+    void timed_fetch(hart *, block *) noexcept nogil
+    void timed_fence_i(hart *, block *, insn *) noexcept nogil
+    void timed_tell(hart *, uint32_t, uint32_t, int, int) noexcept nogil
     void cached_data(hart *, block *, insn *, uint32_t, uint32_t, int) noexcept nogil
     void cached_fetch(hart *, block *) noexcept nogil
     void cached_fence_i(hart *, block *, insn *) noexcept nogil
@@ -189,6 +195,27 @@ cdef extern from "hart.h":
     int LOOP_TEXT, HANDLER_LOOP
     int loop_text(block *, int, char *) nogil
     loop_function loop_open(const char *) nogil
+
+cdef extern from "../timing/exact/pipeline.h":
+    enum:
+        K_ECALL
+    ctypedef struct timing_op:
+        uint8_t kind, size
+    ctypedef struct retired:
+        uint32_t pc, next_pc
+        uint8_t next_size
+    ctypedef struct timing_report:
+        int seen
+    ctypedef struct timing_pipeline:
+        uint64_t cycles
+        uint32_t (*step)(timing_pipeline *, const timing_op *, const retired *, timing_report *) noexcept nogil
+
+cdef extern from "timed.h":
+    struct timed:
+        timing_pipeline *pipeline
+        block *block
+        uint32_t told
+        timing_report report
 
 cdef extern from "commitlog.h":
     enum:
@@ -506,6 +533,7 @@ cdef class Hart:
     cdef bint split_misaligned
     cdef int64_t period          # instructions between two looks for signals and blocks to compile
     cdef int64_t last_period
+    cdef uint64_t most_cycles    # of an instruction, with exact cycles
     cdef int64_t ranked_at       # instructions granted when the data cache's times last gave way to ranks
     cdef int64_t compile_at      # instructions granted when the next look for blocks to compile is due
     cdef int (*interpret)(hart *, block *) noexcept nogil  # hart_run, or the one that knows caches
@@ -573,6 +601,7 @@ cdef class Hart:
         PyMem_Free(self.blocks)
         PyMem_Free(self.dead)
         free_block(self.nowhere, self)
+        PyMem_Free(self.h.timed)
         for i in range(self.region_count):
             PyMem_Free(self.regions[i].data)
             PyMem_Free(self.regions[i].code)
@@ -778,6 +807,78 @@ cdef class Hart:
         self.h.data_reuse, self.h.fetch_reuse, self.h.data_mask = data.r, fetch.r, 0xffffffff
         self.h.data_recent, self.h.data_shift = &data.r.recent, data.r.line_shift
         self.fetch_shift = fetch.r.line_shift
+
+    def use_pipeline(self, shown, uint32_t most):
+        """Show a core's pipeline what retires, and take its cycles; call it before the first instruction.
+
+        Parameters
+        ----------
+        shown : capsule
+            `rvsim.timing._exact.Pipeline.shown`; the pipeline has to live as long as this object.
+        most : int
+            Cycles that no instruction takes more than.
+        """
+        if self.caching:
+            raise ValueError("the core has caches")
+        self.h.timed = <timed *>PyMem_Calloc(1, sizeof(timed))
+        if self.h.timed == NULL:
+            raise MemoryError
+        self.h.timed.pipeline = <timing_pipeline *>PyCapsule_GetPointer(shown, "rvsim.timing.pipeline")
+        self.caching = True
+        self.interpret, self.handlers, self.fused = hart_run_cached, cached_handler_address, &cached_fused_address
+        self.h.data, self.h.fetch, self.h.fence_i = timed_data, timed_fetch, timed_fence_i
+        self.h.data_recent, self.h.data_shift, self.h.data_mask = &self.h.data_lines, 2, 0xffffffff
+        memset(&self.h.data_lines, 0xff, sizeof(self.h.data_lines))
+        self.most_cycles = most
+
+    cdef int operations(self, block *b) except -1:
+        """What the pipeline sees of a block's instructions."""
+        cdef uint32_t i, at, following
+        cdef Region *r
+        for i in range(b.count_n):
+            at = b.pc + b.meta[i + 1].offset if i + 1 < b.count_n else b.end
+            following = self.half_word(at) & 3 == 3 | (self.half_word(at + 2) & 3 == 3) << 1
+            described = <bytes>self.machine.operation(b.meta[i].instruction, b.meta[i].word, following)
+            memcpy(&b.ops[i], <const char *>described, sizeof(timing_op))
+        return 0
+
+    cdef uint32_t half_word(self, uint32_t at) noexcept nogil:
+        """Two bytes of memory, 0 where there is none."""
+        cdef uint16_t half = 0
+        cdef Region *r = self.region(at)
+        if r != NULL and r.data != NULL and r.last - at >= 1:
+            memcpy(&half, r.data + (at - r.base), 2)
+        return half
+
+    cdef void tell(self, uint32_t to, uint32_t next_pc) noexcept nogil:
+        """Tell the pipeline what has retired: of the block it is in, the instructions before one."""
+        if self.h.timed != NULL and self.h.timed.block != NULL:
+            timed_tell(&self.h, min(to, self.h.timed.block.count_n), next_pc, 4 if self.half_word(next_pc) & 3 == 3 else 2, 0)
+            self.h.timed.block = NULL
+
+    def redirected(self, uint32_t pc, uint32_t target):
+        """A trap, or an interrupt, before the instruction at `pc`; the cycles it takes."""
+        cdef timing_op op
+        cdef retired r
+        if self.h.timed == NULL:
+            return 0
+        memset(&op, 0, sizeof(op))
+        memset(&r, 0, sizeof(r))
+        op.kind, op.size = K_ECALL, 4
+        r.pc, r.next_pc, r.next_size = pc, target, 4 if self.half_word(target) & 3 == 3 else 2
+        return self.h.timed.pipeline.step(self.h.timed.pipeline, &op, &r, NULL)
+
+    def stamp(self):
+        """The cycle in which the store that a device is told of is seen on the bus."""
+        cdef uint32_t after, i = self.stands_at
+        cdef uint64_t before
+        if self.h.timed == NULL or self.standing == NULL or self.h.timed.block == NULL:
+            return self.cycles
+        after = self.standing.pc + self.standing.meta[i + 1].offset if i + 1 < self.standing.count_n else self.standing.end
+        timed_tell(&self.h, i, self.standing.pc + self.standing.meta[i].offset, self.standing.ops[i].size, 0)
+        before = self.h.timed.pipeline.cycles
+        timed_tell(&self.h, i + 1, after, 4 if self.half_word(after) & 3 == 3 else 2, 1)
+        return <int64_t>before + self.h.timed.report.seen + self.stall_cycles
 
     def fence_i(self):
         """What fence.i does to caches, for an instruction of `machine.custom`."""
@@ -1196,6 +1297,11 @@ cdef class Hart:
         if broken:
             code[0].handler = self.handlers[HANDLER_BREAK]
         b = new_block(n, &self.h)
+        if self.h.timed != NULL:
+            b.ops = <timing_op *>PyMem_Calloc(n, sizeof(timing_op))
+            if b.ops == NULL:
+                free_block(b, self)
+                raise MemoryError
         if self.caching:
             b.sites = <missed *>PyMem_Calloc(n, sizeof(missed))
             if b.sites == NULL:
@@ -1207,6 +1313,9 @@ cdef class Hart:
         b.start = b.code[0].handler
         b.chain = jit_uncompiled(self.h.jit)
         b.recent = &b.key
+        if self.h.timed != NULL:
+            b.key, b.recent = 0, &no_key  # each way in is told
+            self.operations(b)
         if self.fetch_shift < 32 and not broken and code[0].handler != self.handlers[HANDLER_FETCH_FAULT]:
             b.key = pc >> self.fetch_shift
             if (pc ^ (at - 1)) >> self.fetch_shift:
@@ -1215,7 +1324,7 @@ cdef class Hart:
                 b.recent = &self.h.icache.recent.lines[0][b.key % RECENT]
             else:
                 b.recent = &self.h.fetch_reuse.last
-        worst += self.worst_fetch
+        worst += self.worst_fetch + n * self.most_cycles
         for i in range(n):
             b.cycles += details[i].cost
             if details[i].instruction < self.kind_count:
@@ -1517,6 +1626,8 @@ cdef class Hart:
             self.watched(address, size, store, value)
         host[0] = NULL
         if r.data == NULL:
+            if self.h.timed != NULL:
+                self.h.data(&self.h, b, e, address, size, store)
             return n
         host[0] = r.data + (address - r.base)
         if self.caching:
@@ -1742,10 +1853,20 @@ cdef class Hart:
                         break
                     reason = self.interpret(&self.h, b)
             if reason == EXIT_LOOKUP and not self.stepping:
+                self.tell(BLOCK_LIMIT, self.h.pc)
                 if left != NULL and b == NULL:
                     self.link(left, self.obtain(self.h.pc, False))
                 continue
             left = self.h.from_
+            if self.h.timed != NULL:
+                if reason == EXIT_BREAK:
+                    self.h.timed.block = NULL
+                elif reason == EXIT_TRAP:
+                    self.tell(self.h.index, left.pc + left.meta[self.h.index].offset)
+                elif reason == EXIT_MODIFIED:
+                    self.tell(self.h.index, left.end if self.h.index == left.count_n else left.pc + left.meta[self.h.index].offset)
+                else:
+                    self.tell(BLOCK_LIMIT, self.h.pc)
             if self.log is not None and reason != EXIT_TRAP and reason != EXIT_FUEL:
                 if reason != EXIT_MODIFIED or self.h.index == 1:
                     self.note(left)
@@ -1833,6 +1954,8 @@ cdef class Hart:
             self.note(self.trapped)
         self.trapped.exits[i] -= 1
         self.trapped_fetches -= 1
+        if self.h.timed != NULL:
+            self.trapped.sites[i].cycles += <uint64_t>self.redirected(self.h.pc, self.trapped.end)
         self.set_granted(self.granted + self.trapped.count_n - i)
         self.h.pc = self.trapped.end
 
@@ -2185,6 +2308,10 @@ cdef class Hart:
     def cycles(self):
         """Cycles so far. Within a CSR access: those before the instruction."""
         cdef int64_t total = self.folded_cycles + self.stall_cycles + self.traps * self.trap_cost
+        if self.h.timed != NULL:
+            if self.standing != NULL and self.h.timed.block != NULL:
+                timed_tell(&self.h, self.stands_at, self.standing.pc + self.standing.meta[self.stands_at].offset, self.standing.ops[self.stands_at].size, 0)
+            total += self.h.timed.pipeline.cycles
         if self.dcache is not None:
             total += self.dcache.c.stall_cycles
         if self.icache is not None:
@@ -2393,6 +2520,7 @@ cdef void free_block(block *b, Hart hart_) noexcept:
     PyMem_Free(b.meta)
     PyMem_Free(b.exits)
     PyMem_Free(b.sites)
+    PyMem_Free(b.ops)
     PyMem_Free(b.allocation)
 
 

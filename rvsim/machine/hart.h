@@ -77,7 +77,8 @@ struct block {
     uint32_t loop_skip, loop_skips; /* entries at which not to try it, and those after the next failure */
     const uint32_t *recent; /* with caches: equals `key` where the way in changes nothing in the instruction cache */
     uint32_t key;
-    struct missed *sites;  /* count_n, NULL without caches */
+    struct missed *sites;  /* count_n, NULL without caches and exact cycles */
+    struct timing_op *ops; /* count_n, NULL without exact cycles */
     void *allocation;      /* what to free */
     __attribute__((aligned(64))) struct insn code[]; /* count_n instructions and an end marker: where they are needs no load */
 };
@@ -129,6 +130,7 @@ struct hart {
     void (*data)(struct hart *, struct block *, struct insn *, uint32_t address, uint32_t size, int store);
     void (*fetch)(struct hart *, struct block *);
     void (*fence_i)(struct hart *, struct block *, struct insn *);
+    struct timed *timed;   /* exact cycles, in their place; NULL without */
 };
 
 #define DECODE_BODY
@@ -401,7 +403,10 @@ static void reuse_fence_i(struct hart *h, struct block *b, struct insn *in)
     if (h->fetch_reuse) reuse_forget(h->fetch_reuse);
 }
 
+#include "timed.h"
 #include "routine.h"
+#define DIVIDES(rs1, rs2) record_divide(in, rs1, rs2)
+#define MULTIPLIES(rs1, rs2) ((void)0)
 #define FUNCTIONS
 #include "interpreter.h"
 #undef FUNCTIONS
@@ -422,6 +427,8 @@ static void reuse_fence_i(struct hart *h, struct block *b, struct insn *in)
 #undef HANDLER_ADDRESS
 #undef FUSED_ADDRESS
 #undef CACHED_DATA
+#undef DIVIDES
+#undef MULTIPLIES
 #undef CACHED_FETCH
 #undef FETCHED
 #undef CACHED_ENTRY
@@ -439,6 +446,8 @@ static void reuse_fence_i(struct hart *h, struct block *b, struct insn *in)
         } else                                                                                  \
             r_->used[slot_] = LINE_TIME(fuel, b, in);                                           \
     } while (0)
+#define DIVIDES(rs1, rs2) do { record_divide(in, rs1, rs2); timed_operands(h, b, in, rs1, rs2); } while (0)
+#define MULTIPLIES(rs1, rs2) timed_operands(h, b, in, rs1, rs2)
 #define CACHED_FETCH do { if (UNLIKELY(*b->recent != b->key)) h->fetch(h, b); } while (0)
 #define FETCHED(block) (*(block)->recent == (block)->key)
 /* Compiled code fetches its blocks itself. */

@@ -39,12 +39,14 @@ if TYPE_CHECKING:
     from rvsim.machine.htif import Htif
     from rvsim.machine.result import RunResult, StopReason
     from rvsim.machine.snapshot import Checkpoint
+    from rvsim.machine.timed import Timed
     from rvsim.timing.platform import Platform
 
 SP = 2
 ECALL, BREAKPOINT, ILLEGAL = 11, 3, 2
 NO_LIMIT = 1 << 62
 ENGINES = ("auto", "interp", "jit")
+TIMINGS = ("auto", "table", "exact")
 NEVER = 1 << 62
 WATCH_KINDS = {"r": 4, "w": 2, "rw": 6}
 _STOP_REASONS: dict[int, StopReason] = {
@@ -96,6 +98,9 @@ class Machine:
     engine : str, optional
         What executes the instructions, ``interp``, ``jit`` or ``auto``: compiled code where the host allows it;
         the environment's RVSIM_ENGINE, or ``auto``, by default. It changes host time alone.
+    timing : str
+        Where cycles come from: ``table``, a number of cycles for each class of instructions, ``exact``, the core's
+        pipeline, or ``auto``: exact with a platform, for a core that has an exact model.
 
     Raises
     ------
@@ -130,6 +135,7 @@ class Machine:
         stdin: Callable[[int], bytes] | None = None,
         memory_limit: int = memory.DEFAULT_LIMIT,
         engine: str | None = None,
+        timing: str = "auto",
     ) -> None:
         settings = dict(settings or {})
         if icache is not None or dcache is not None:
@@ -149,6 +155,7 @@ class Machine:
             "devices": list(devices),
             "host_dir": None if host_dir is None else os.fspath(host_dir),
             "memory_limit": memory_limit,
+            "timing": timing,
         }
         self.program = program
         self.timing = load_core_timing(core, of_core)
@@ -159,10 +166,11 @@ class Machine:
         self.selection: Selection = select(isa)
         lacking = warning(missing(program.arch, program.flags, self.selection), self.selection)
         self.warnings: list[str] = [*program.notes, *([lacking] if lacking else [])]
-        if self.platform and self.platform.waits(self.timing.name):
+        self.timing_model = self._choose_timing(timing)
+        if self.timing_model == "table" and self.platform and self.platform.waits(self.timing.name):
             self.warnings.append(
                 f"the table of core {self.timing.name} is of memory without wait states: those of platform "
-                f"{self.platform.name} are not in the cycles"
+                f"{self.platform.name} are not in the cycles (--timing exact, with a core that has an exact model)"
             )
         self._extensions: list[tuple[Instruction, Isa, str]] = []
         if self.coprocessor is not None or isa_ext:
@@ -172,7 +180,15 @@ class Machine:
             self.warnings += warnings
         self.classes = [i.class_ for i in summaries("rv32")] + [c for _, _, c in self._extensions]
         alignment = 2 if self.selection.compressed else 4
-        self.hart = Hart(self, instruction_kinds(self.selection, self.timing), hart_costs(self.timing), alignment)
+        costs = self.timing.without_cycles() if self.timing_model == "exact" else self.timing
+        self.hart = Hart(self, instruction_kinds(self.selection, costs), hart_costs(costs), alignment)
+        self.timed: Timed | None = None
+        if self.timing_model == "exact":
+            from rvsim.machine.timed import Timed
+
+            described = [*zip(self.isa.instructions, self.classes, strict=False)]
+            described += [(i, class_) for i, _, class_ in self._extensions]
+            self.timed = Timed(self.hart, self.timing, described, self.platform, program.entry)
         self.caches: Caches | None = None
         if self.timing.icache or self.timing.dcache:
             from rvsim.machine.caches import Caches
@@ -218,6 +234,8 @@ class Machine:
     # ------------------------------------------------------------ construction
     def _choose_engine(self, name: str) -> str:
         """Have blocks compiled if that is asked for and possible: what will execute instructions."""
+        if self.timed is not None:
+            return "interpreter"
         if name not in ENGINES:
             raise UsageError(f"engine: expected {', '.join(ENGINES)}, found {name!r}")
         how = os.environ.get("RVSIM_JIT", "")
@@ -235,6 +253,17 @@ class Machine:
                 self.warnings.append(f"{why} rules out compiled code: the interpreter runs, with the same counts")
             return "interpreter"
         return "jit"
+
+    def _choose_timing(self, name: str) -> str:
+        """Where cycles come from: ``table`` or ``exact``."""
+        if name not in TIMINGS:
+            raise UsageError(f"--timing: expected {', '.join(TIMINGS)}, found {name!r}")
+        cached = self.timing.icache or self.timing.dcache
+        if name == "auto":
+            return "exact" if self.platform and self.timing.model and not cached else "table"
+        if name == "exact" and cached:
+            raise UsageError("--timing exact: no exact model takes [icache] or [dcache] tables; leave them out, or choose table")
+        return name
 
     def _choose_loops(self, engine: str) -> None:
         """Have counted loops compiled, unless the plain interpreter is asked for."""
@@ -417,6 +446,11 @@ class Machine:
 
         return commits.trap_return_csrs(self.csrs)
 
+    def operation(self, number: int, word: int, following: int) -> bytes:
+        """What the pipeline sees of an instruction word."""
+        assert self.timed is not None
+        return self.timed.operation(number, word, following)
+
     def attend(self) -> int:
         """Take an interrupt if one is due; the cycles until the next may be."""
         cause = self.csrs.interrupt
@@ -430,8 +464,9 @@ class Machine:
     def _enter_trap(self, irq: int, cause: int, tval: int, pc: int) -> None:
         self.hart.traps += 1
         self.hart.forget_reservation()
-        self._stall(pc, self.timing.trap_cycles)
         self.hart.pc = self.csrs.enter_trap(irq, cause, tval, pc)
+        exact = self.timed is not None
+        self._stall(pc, self.hart.redirected(pc, self.hart.pc) if exact else self.timing.trap_cycles)
 
     def _stall(self, pc: int, cycles: int) -> None:
         """Attribute cycles that the hart stood still to an instruction."""
@@ -483,8 +518,12 @@ class Machine:
         return int(self.hart.cycles)
 
     def stamp(self) -> tuple[int, int]:
-        """Cycles and instructions so far; within an access to a device, those before that instruction."""
-        return int(self.hart.cycles), int(self.hart.instructions)
+        """Cycles and instructions so far; within an access to a device, those before that instruction.
+
+        With exact cycles, the first is the cycle in which the bus sees the access.
+        """
+        instructions = int(self.hart.instructions)
+        return int(self.hart.stamp()), instructions
 
     def attention(self) -> None:
         """An interrupt line or deadline has changed."""

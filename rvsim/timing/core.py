@@ -43,6 +43,10 @@ class CoreTiming(Record):
         Cycles of divisions whose divisor is special: ``zero``.
     csr_write_cycles : dict of str to int
         Cycles of an instruction that writes a CSR, where they differ from ``cycles.csr``.
+    model : str
+        The exact model of its pipeline (rvsim/timing/exact); none where empty.
+    pipeline : dict of str to int
+        That model's numbers.
     icache : CacheTiming or None
         The instruction cache; None without.
     dcache : DataCacheTiming or None
@@ -59,6 +63,8 @@ class CoreTiming(Record):
     cycles: dict[str, int]
     divide_by_divisor: dict[str, int] = {}
     csr_write_cycles: dict[str, int] = {}
+    model: str = ""
+    pipeline: dict[str, int] = {}
     icache: Any = None
     dcache: Any = None
 
@@ -82,6 +88,12 @@ class CoreTiming(Record):
         for key, value in numbers.items():
             if not 0 <= value <= MAX_CYCLES:
                 raise ValueError(f"{key}: expected 0 to {MAX_CYCLES} cycles, found {value}")
+
+    def without_cycles(self) -> CoreTiming:
+        """The same core with tables of zeros: another one counts its cycles."""
+        zeros = {name: 0 for name in ("taken_branch_cycles", "straddle_cycles", "misaligned_cycles", "trap_cycles")}
+        classes = dict.fromkeys(self.cycles, 0)
+        return self.replace(cycles=classes, divide_by_divisor={}, csr_write_cycles={}, **zeros)
 
     def divide_histogram_cycles(self) -> list[int] | None:
         """Cycles of a division by bucket of `record_divide` (machine/hart.h); None where operands do not matter."""

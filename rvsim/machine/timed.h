@@ -1,0 +1,75 @@
+/* Exact cycles: the core's pipeline (rvsim/timing/exact) is shown what retires.
+ *
+ * The loop with caches stops at each way into a block and at each access to memory (hart.h). Here that notes addresses and operands, and
+ * tells the pipeline a block's instructions as soon as it is known which instruction retires behind them: as the next block is entered,
+ * or when the loop is left.
+ */
+#ifndef RVSIM_TIMED_H
+#define RVSIM_TIMED_H
+#include "../timing/exact/pipeline.h"
+
+struct timed {
+    timing_pipeline *pipeline;
+    struct block *block;     /* that is being executed; NULL when all that retired has been told */
+    uint32_t told;           /* its instructions that have been told */
+    uint64_t taken;          /* its `taken` as it was entered */
+    uint32_t accesses, operands;
+    struct { uint32_t index, address; } access[2 * BLOCK_LIMIT];
+    struct { uint32_t index, rs1, rs2; } operand[BLOCK_LIMIT];
+    timing_report report;    /* of the instruction told last, where asked for */
+};
+
+/* Tell instructions up to, not including, one; `next_pc` retires behind the last of them. */
+static void timed_tell(struct hart *h, uint32_t to, uint32_t next_pc, int next_size, int reported)
+{
+    struct timed *t = h->timed;
+    struct block *b = t->block;
+    uint32_t access = 0, operand = 0;
+    if (!b) return;
+    for (uint32_t i = t->told; i < to; i++) {
+        int last = i + 1 == b->count_n;
+        const timing_op *op = &b->ops[i];
+        retired r = {.pc = b->pc + b->meta[i].offset};
+        r.next_pc = i + 1 < to ? b->pc + b->meta[i + 1].offset : next_pc;
+        r.next_size = i + 1 < to ? b->ops[i + 1].size : (uint8_t)next_size;
+        r.taken = last && (op->kind == K_BRANCH ? b->taken != t->taken : op->kind == K_JAL || op->kind == K_JALR || op->kind == K_MRET);
+        while (access < t->accesses && t->access[access].index < i) access++;
+        if (access < t->accesses && t->access[access].index == i) r.address = t->access[access].address;
+        while (operand < t->operands && t->operand[operand].index < i) operand++;
+        if (operand < t->operands && t->operand[operand].index == i) r.rs1 = t->operand[operand].rs1, r.rs2 = t->operand[operand].rs2;
+        b->sites[i].cycles += t->pipeline->step(t->pipeline, op, &r, reported && i + 1 == to ? &t->report : NULL);
+    }
+    if (to > t->told) t->told = to;
+    if (to == b->count_n) t->block = NULL;
+}
+
+static void timed_data(struct hart *h, struct block *b, struct insn *in, uint32_t address, uint32_t size, int store)
+{
+    struct timed *t = h->timed;
+    (void)size, (void)store;
+    if (t->accesses == 2 * BLOCK_LIMIT) return;
+    t->access[t->accesses].index = (uint32_t)(in - b->code);
+    t->access[t->accesses++].address = address;
+}
+
+static void timed_operands(struct hart *h, struct block *b, struct insn *in, uint32_t rs1, uint32_t rs2)
+{
+    struct timed *t = h->timed;
+    if (!t || t->operands == BLOCK_LIMIT) return;
+    t->operand[t->operands].index = (uint32_t)(in - b->code);
+    t->operand[t->operands].rs1 = rs1;
+    t->operand[t->operands++].rs2 = rs2;
+}
+
+/* A block is entered: what it follows is known. */
+static void timed_fetch(struct hart *h, struct block *b)
+{
+    struct timed *t = h->timed;
+    if (t->block) timed_tell(h, t->block->count_n, b->pc, b->ops[0].size, 0);
+    t->block = b;
+    t->told = t->accesses = t->operands = 0;
+    t->taken = b->taken;
+}
+
+static void timed_fence_i(struct hart *h, struct block *b, struct insn *in) { (void)h, (void)b, (void)in; }
+#endif

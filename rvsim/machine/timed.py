@@ -1,0 +1,81 @@
+"""Exact cycles of a run: the core's pipeline, made from its numbers and the platform's memory, shown what retires."""
+
+from __future__ import annotations
+
+from rvsim.errors import UsageError
+from rvsim.timing._exact import Pipeline
+from rvsim.timing.operation import ILLEGAL, describe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rvsim.isa.ir import Instruction
+    from rvsim.machine._hart import Hart
+    from rvsim.timing import CoreTiming
+    from rvsim.timing.platform import Platform, WaitStates
+
+MOST_CYCLES = 4096
+"""More than any instruction takes: a division, four accesses at the most wait states there are, a refill."""
+
+
+class Timed:
+    """One hart's pipeline.
+
+    Parameters
+    ----------
+    hart : Hart
+        Before its first instruction.
+    timing : CoreTiming
+    instructions : sequence of (Instruction, str)
+        By number, each with its class.
+    platform : Platform or None
+        Whose memories and devices answer with wait states; None for memory without.
+    entry : int
+
+    Raises
+    ------
+    UsageError
+        There is no exact model of the core, or its numbers are not those of the model.
+    """
+
+    def __init__(
+        self,
+        hart: Hart,
+        timing: CoreTiming,
+        instructions: Sequence[tuple[Instruction, str]],
+        platform: Platform | None,
+        entry: int,
+    ) -> None:
+        if not timing.model:
+            raise UsageError(f"--timing exact: core {timing.name} has no exact model; choose another core, or table")
+        try:
+            self.pipeline = Pipeline(timing.model, timing.pipeline, *_waits(platform, timing.name), entry)
+        except (ValueError, OverflowError) as error:
+            raise UsageError(f"core {timing.name}: [pipeline]: {error}") from None
+        self._instructions = instructions
+        self._described: dict[tuple[int, int, int], bytes] = {}
+        hart.use_pipeline(self.pipeline.shown, MOST_CYCLES)
+
+    def operation(self, number: int, word: int, following: int) -> bytes:
+        """What the pipeline sees of an instruction word (`rvsim.timing.operation.describe`)."""
+        key = number, word, following
+        found = self._described.get(key)
+        if found is None:
+            found = ILLEGAL
+            if number < len(self._instructions):
+                found = describe(*self._instructions[number], word, following)
+            self._described[key] = found
+        return found
+
+
+def _waits(platform: Platform | None, core: str) -> tuple[list[tuple[int, int, int, int, int]], tuple[int, int, int]]:
+    """Of each region first and last address and wait states of fetches, loads and stores; and those of all else."""
+    if platform is None:
+        return [], (0, 0, 0)
+    regions = [(r.base, r.end - 1, *_three(platform.wait(r.base, core))) for r in platform.regions]
+    return regions, _three(platform.device_wait + platform.wait_states.get(core, type(platform.device_wait)()))
+
+
+def _three(wait: WaitStates) -> tuple[int, int, int]:
+    return wait.fetch, wait.load, wait.store

@@ -1,0 +1,223 @@
+"""Exact timing models of cores: a pipeline that is shown the instructions that retire, one after the other."""
+
+from cpython.pycapsule cimport PyCapsule_New
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+
+cdef extern from "pipeline.h":
+    enum:
+        CAUSES, TIMING_REGIONS
+    ctypedef struct timing_op:
+        uint8_t kind, size
+    ctypedef struct retired:
+        uint32_t pc, next_pc
+    ctypedef struct timing_report:
+        int32_t fetch, decode, execute, retire, seen
+        uint32_t lost[10]
+    ctypedef struct timing_region:
+        uint32_t base, last
+        uint16_t fetch_wait, load_wait, store_wait
+    ctypedef struct timing_memory:
+        int count
+        timing_region region[32]
+        const timing_op *(*at)(void *, uint32_t) noexcept
+        void *code
+    ctypedef struct timing_pipeline:
+        uint64_t cycles
+        uint32_t (*step)(timing_pipeline *, const timing_op *, const retired *, timing_report *) noexcept nogil
+
+cdef extern from "model.h":
+    enum:
+        TIMING_PARAMS, TIMING_STATE
+    ctypedef struct timing_field:
+        const char *name
+        uint16_t offset
+        uint8_t low, high
+    ctypedef struct timing_model:
+        const char *name
+        size_t state_size, memory_size
+        const timing_field *fields
+        void (*reset)(void *, void *, const void *, const timing_memory *, uint32_t) noexcept
+        uint32_t (*step)(void *, void *, const void *, const timing_memory *, const timing_op *, const retired *, timing_report *) noexcept nogil
+    const timing_model timing_models[]
+
+cdef extern from *:
+    """
+    typedef struct {
+        timing_pipeline shown;
+        const timing_model *model;
+        timing_memory memory;
+        void *contents;
+        _Alignas(8) uint8_t params[TIMING_PARAMS], state[TIMING_STATE];
+    } core;
+
+    static uint32_t core_step(timing_pipeline *shown, const timing_op *op, const retired *r, timing_report *out)
+    {
+        core *c = (core *)shown;
+        uint32_t cycles = c->model->step(c->state, c->contents, c->params, &c->memory, op, r, out);
+        shown->cycles += cycles;
+        return cycles;
+    }
+
+    typedef struct { timing_op op; retired r; } record;
+    """
+    ctypedef struct core:
+        timing_pipeline shown
+        const timing_model *model
+        timing_memory memory
+        void *contents
+        uint8_t params[64]
+        uint8_t state[256]
+    uint32_t core_step(timing_pipeline *, const timing_op *, const retired *, timing_report *) noexcept nogil
+    ctypedef struct record:
+        timing_op op
+        retired r
+
+RECORD_BYTES = sizeof(record)
+CAUSE_NAMES = ("load_use", "branch", "jump", "multiply", "divide", "fetch", "data", "csr", "coprocessor", "other")
+
+
+def model_fields(str name):
+    """Names of the numbers that a model wants; None where there is no such model."""
+    cdef const timing_model *m = timing_models
+    cdef const timing_field *f
+    while m.name != NULL:
+        if name == m.name.decode():
+            fields = []
+            f = m.fields
+            while f.name != NULL:
+                fields.append(f.name.decode())
+                f += 1
+            return fields
+        m += 1
+    return None
+
+
+def model_names():
+    """Names of the models."""
+    cdef const timing_model *m = timing_models
+    names = []
+    while m.name != NULL:
+        names.append(m.name.decode())
+        m += 1
+    return names
+
+
+cdef class Pipeline:
+    """One core's pipeline from reset on.
+
+    Parameters
+    ----------
+    model : str
+        One of `model_names`.
+    params : dict of str to int
+        A number for each of `model_fields`.
+    regions : list of (base, last, fetch wait, load wait, store wait)
+        Wait states.
+    outside : (fetch wait, load wait, store wait)
+        Those of all other addresses.
+    entry : int
+        Address of the first instruction.
+
+    Raises
+    ------
+    ValueError
+        There is no such model, or its numbers are others or out of range.
+    """
+
+    cdef core *c
+
+    def __cinit__(self, str model, params, regions, outside, uint32_t entry):
+        cdef const timing_model *m = timing_models
+        cdef const timing_field *f
+        cdef int n = 1
+        while m.name != NULL and model != m.name.decode():
+            m += 1
+        if m.name == NULL:
+            raise ValueError(f"model: expected one of {', '.join(model_names())}, found {model!r}")
+        if len(regions) >= TIMING_REGIONS:
+            raise ValueError(f"expected fewer than {TIMING_REGIONS} regions of memory, found {len(regions)}")
+        self.c = <core *>calloc(1, sizeof(core))
+        if self.c == NULL:
+            raise MemoryError
+        self.c.model = m
+        self.c.shown.step = core_step
+        if m.memory_size:
+            self.c.contents = calloc(1, m.memory_size)
+            if self.c.contents == NULL:
+                raise MemoryError
+        f = m.fields
+        known = model_fields(model)
+        if set(known) != set(params):
+            raise ValueError(f"model {model}: expected numbers for {', '.join(known)}; found {', '.join(params)}")
+        while f.name != NULL:
+            name, value = f.name.decode(), params[f.name.decode()]
+            if not f.low <= value <= f.high:
+                raise ValueError(f"{name}: expected {f.low} to {f.high}, found {value}")
+            self.c.params[f.offset] = value
+            f += 1
+        fetch, load, store = outside
+        self.c.memory.region[0] = [0, 0xffffffff, fetch, load, store]
+        for base, last, fetch, load, store in regions:
+            self.c.memory.region[n] = [base, last, fetch, load, store]
+            n += 1
+        self.c.memory.count = n
+        self.reset(entry)
+
+    def __dealloc__(self):
+        if self.c != NULL:
+            free(self.c.contents)
+            free(self.c)
+
+    def reset(self, uint32_t entry):
+        """Stand before the first instruction."""
+        memset(self.c.state, 0, sizeof(self.c.state))
+        if self.c.contents != NULL:
+            memset(self.c.contents, 0, self.c.model.memory_size)
+        self.c.shown.cycles = 0
+        self.c.model.reset(self.c.state, self.c.contents, self.c.params, &self.c.memory, entry)
+
+    @property
+    def cycles(self):
+        """Cycles up to the last retirement."""
+        return self.c.shown.cycles
+
+    @property
+    def shown(self):
+        """For the hart: a capsule of `timing_pipeline` that lives as long as this object."""
+        return PyCapsule_New(&self.c.shown, "rvsim.timing.pipeline", NULL)
+
+    def run(self, const uint8_t[::1] records not None):
+        """Show it `record`s (an operation, and what retired).
+
+        Returns
+        -------
+        list of (cycle of retirement, cycle in which the bus sees it)
+            Of each; the second of a store.
+        """
+        cdef const record *r
+        cdef timing_report report
+        cdef Py_ssize_t n, count = records.shape[0] // <Py_ssize_t>sizeof(record)
+        cdef uint64_t before
+        result = []
+        if not count:
+            return result
+        r = <const record *>&records[0]
+        for n in range(count):
+            before = self.c.shown.cycles
+            core_step(&self.c.shown, &r[n].op, &r[n].r, &report)
+            result.append((self.c.shown.cycles, <long long>before + report.seen))
+        return result
+
+    def measure(self, const uint8_t[::1] records not None, int rounds=1):
+        """Show it records without asking for more than cycles: how long that takes is its speed."""
+        cdef const record *r = <const record *>&records[0]
+        cdef Py_ssize_t n, count = records.shape[0] // <Py_ssize_t>sizeof(record)
+        cdef int k
+        with nogil:
+            for k in range(rounds):
+                for n in range(count):
+                    core_step(&self.c.shown, &r[n].op, &r[n].r, NULL)
+        return self.c.shown.cycles

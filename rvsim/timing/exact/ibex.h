@@ -1,0 +1,178 @@
+/* Exact timing of Ibex, with two pipeline stages (IF, ID/EX) or three (and writeback). Sources: RTL of lowRISC/ibex @ 8b8ee086 (file
+ * and signal named at each rule), doc/03_reference/pipeline_details.rst, and the RTL cycle counts of shared/rtl-cycles ("measured").
+ *
+ * Vocabulary, for instruction i:
+ *   transfer  cycle in which it goes from the fetch FIFO into ID: valid there, ID ready, no redirect
+ *   start     first cycle in which it executes in ID
+ *   end       cycle in which ID is ready for the next instruction (that may transfer in the same cycle)
+ *   retire    rvfi_valid less its constant delay: without writeback the cycle of instr_id_done, with it of instr_done_wb
+ */
+#ifndef RVSIM_IBEX_H
+#define RVSIM_IBEX_H
+#include "obi_fetch.h"
+
+typedef struct {
+    uint8_t writeback;          /* WritebackStage: loads and stores wait for their response behind ID */
+    uint8_t branch_target_alu;  /* BranchTargetALU: jumps and taken branches occupy ID for one cycle instead of two */
+    uint8_t mul, mulh;          /* cycles in ID */
+    uint8_t div, div_by_zero;
+    uint8_t flush;              /* cycles from the start of a flushing CSR write, trap or mret to ID being ready again */
+} ibex_params;
+
+enum { IBEX_DEPTH = 3 };
+
+typedef struct {               /* times relative to the last retirement */
+    obi_fetch fetch;           /* head: the word with the next half-word to decode */
+    int16_t ready;             /* ID is ready for a transfer from here on */
+    uint8_t load_rd;           /* with writeback: register of the load that retired last, else 0 */
+    uint8_t redirect_cause;    /* for the report: why the sequence of fetches was left, and when the target could be in ID */
+    int16_t redirect_ready;
+} ibex_state;
+
+static inline void ibex_reset(ibex_state *s, const ibex_params *p, const timing_memory *m, uint32_t entry)
+{
+    (void)p;
+    memset(s, 0, sizeof *s);
+    for (int i = 0; i < IBEX_DEPTH; i++) s->fetch.request[i] = s->fetch.arrival[i] = OBI_LONG_AGO;
+    obi_redirect(&s->fetch, IBEX_DEPTH, 0, m, entry); /* BOOT_SET: pc_set with a request */
+    s->ready = 1;
+}
+
+typedef struct { int transfer, valid, hazard, start, end, retire, redirect, request; } ibex_times;
+
+enum { IBEX_NO_REDIRECT = -(1 << 15) };
+
+/* The fetch FIFO gives a 32-bit instruction in the upper half of a word only once that word is in the FIFO and the next one is there
+ * or arriving (ibex_fetch_fifo.sv, valid_unaligned); all others as their word arrives. A word is popped with its last half. */
+static inline void ibex_take(ibex_state *s, const timing_memory *m, const timing_op *op, uint32_t pc, ibex_times *t)
+{
+    t->valid = s->fetch.arrival[(pc & 2) && op->size == 4];
+    t->transfer = later(t->valid, s->ready);
+    if ((pc & 2) + op->size >= 4)
+        obi_pop(&s->fetch, IBEX_DEPTH, t->transfer, obi_fetch_latency(m, (pc & ~3u) + 4 * IBEX_DEPTH));
+}
+
+/* A load or store from its request to the response that ends it. The second access of a misaligned one is requested a cycle behind the
+ * first, whose response need not be there (ibex_load_store_unit.sv, WAIT_RVALID_MIS); `granted`: the cycle in which nothing is
+ * left to request, which is not before the first response (WAIT_RVALID_MIS_GNTS_DONE). */
+static inline int ibex_access(const timing_memory *m, const timing_op *op, uint32_t address, int request, int *granted)
+{
+    int store = op->kind == K_STORE, response = request + obi_data_latency(m, address, store);
+    *granted = request;
+    if (!obi_splits(op, address)) return response;
+    *granted = response;
+    return later(request + 1 + obi_data_latency(m, (address & ~3u) + 4, store), response + 1);
+}
+
+/* CSR writes flush the pipeline, but those of mscratch and mepc (ibex_id_stage.sv, csr_pipe_flush); reads never do. */
+static inline int ibex_csr_flushes(const timing_op *op) { return op->csr_writes && op->csr != 0x340 && op->csr != 0x341; }
+
+static inline int ibex_cycles(const ibex_params *p, const timing_op *op, const retired *r)
+{
+    switch (op->kind) {
+    case K_MUL: return p->mul;
+    case K_MULH: case K_MULHSU: case K_MULHU: return p->mulh;
+    case K_DIV: case K_DIVU: case K_REM: case K_REMU: return r->rs2 ? p->div : p->div_by_zero;
+    default: return 1;
+    }
+}
+
+/* Execution of an instruction that is in ID from `t->start` on (`speculative`: what a branch or jump needs to redirect fetching,
+ * which does not wait for the data response of the instruction before; ibex_id_stage.sv, instr_executing_spec). */
+static inline void ibex_execute(ibex_state *s, const ibex_params *p, const timing_memory *m, const timing_op *op, const retired *r,
+                                int speculative, ibex_times *t)
+{
+    t->end = t->start;
+    switch (op->kind) {
+    case K_LOAD: case K_STORE: case K_LR: case K_SC: case K_AMO: {
+        t->request = t->start;
+        int response = ibex_access(m, op, r->address, t->start, &t->end);
+        if (!p->writeback) t->end = response;
+        t->retire = response;
+        s->load_rd = p->writeback && op->kind != K_STORE ? op->rd : 0;
+        return;
+    }
+    case K_BRANCH:
+        /* Without the target ALU the target is computed, and fetched, a cycle behind the condition (branch_set_raw_q). */
+        if (r->taken) {
+            t->redirect = speculative + !p->branch_target_alu;
+            t->end += !p->branch_target_alu;
+        }
+        break;
+    case K_JAL: case K_JALR: case K_FENCE_I: /* fence.i is a jump to the next instruction (ibex_decoder.sv) */
+        t->redirect = speculative;
+        t->end += !p->branch_target_alu;
+        break;
+    case K_ECALL: case K_EBREAK: case K_MRET:
+        t->redirect = t->start + 1; /* state FLUSH */
+        t->end += p->flush;
+        t->retire = t->start + p->writeback;
+        s->load_rd = 0;
+        return;
+    case K_CSR:
+        t->retire = t->start + p->writeback;
+        if (ibex_csr_flushes(op)) t->end += p->flush;
+        s->load_rd = 0;
+        return;
+    default:
+        t->end += ibex_cycles(p, op, r) - 1;
+    }
+    t->retire = t->end + p->writeback;
+    s->load_rd = 0;
+}
+
+static inline enum timing_cause ibex_cause(const timing_op *op)
+{
+    switch (op->kind) {
+    case K_MUL: case K_MULH: case K_MULHSU: case K_MULHU: return C_MUL;
+    case K_DIV: case K_DIVU: case K_REM: case K_REMU: return C_DIV;
+    case K_LOAD: case K_STORE: case K_LR: case K_SC: case K_AMO: return C_DATA;
+    case K_BRANCH: return C_BRANCH;
+    case K_JAL: case K_JALR: return C_JUMP;
+    case K_CSR: return C_CSR;
+    default: return C_OTHER;
+    }
+}
+
+static inline void ibex_report(const ibex_state *before, const ibex_params *p, const timing_op *op, const ibex_times *t, timing_report *out)
+{
+    int mark = 1, behind = 1 + p->writeback; /* from transfer to the earliest retirement */
+    memset(out, 0, sizeof *out);
+    obi_charge(out, &mark, sooner(t->transfer, before->redirect_ready) + behind, (enum timing_cause)before->redirect_cause);
+    obi_charge(out, &mark, t->transfer + behind, C_FETCH);
+    obi_charge(out, &mark, t->start + p->writeback, t->hazard ? C_LOAD_USE : C_DATA);
+    obi_charge(out, &mark, t->retire, ibex_cause(op));
+    out->fetch = t->valid, out->decode = t->transfer + 1, out->execute = t->request == IBEX_NO_REDIRECT ? t->start : t->request;
+    out->seen = out->execute;
+    out->retire = t->retire;
+}
+
+static inline uint32_t ibex_step(ibex_state *s, const ibex_params *p, const timing_memory *m, const timing_op *op, const retired *r,
+                                 timing_report *out)
+{
+    const ibex_state before = *s;
+    ibex_times t = {.redirect = IBEX_NO_REDIRECT, .request = IBEX_NO_REDIRECT};
+    ibex_take(s, m, op, r->pc, &t);
+    /* With writeback an instruction executes no earlier than the data response of the one before, which is when that retires (time 0;
+     * outstanding_memory_access), and behind it if it reads the register loaded (stall_ld_hz: load data is not forwarded). Any other
+     * instruction retires in its one cycle in writeback, and then 0 is no constraint. */
+    int speculative = t.transfer + 1;
+    t.hazard = s->load_rd && (op->rs1 == s->load_rd || op->rs2 == s->load_rd);
+    if (t.hazard) speculative = later(speculative, 1);
+    t.start = p->writeback ? later(speculative, 0) : speculative;
+    ibex_execute(s, p, m, op, r, speculative, &t);
+    s->redirect_cause = 0, s->redirect_ready = 0;
+    if (t.redirect != IBEX_NO_REDIRECT) {
+        obi_redirect(&s->fetch, IBEX_DEPTH, t.redirect, m, r->next_pc);
+        s->redirect_cause = (uint8_t)ibex_cause(op);
+        s->redirect_ready = (int16_t)later(t.redirect + 1 - t.retire, t.end - t.retire);
+    } else if (t.end > t.retire) {
+        s->redirect_cause = (uint8_t)ibex_cause(op);
+        s->redirect_ready = (int16_t)(t.end - t.retire);
+    }
+    s->ready = (int16_t)(t.end - t.retire);
+    obi_rebase(&s->fetch, IBEX_DEPTH, t.retire, s->ready);
+    if (out) ibex_report(&before, p, op, &t, out);
+    return (uint32_t)t.retire;
+}
+#endif

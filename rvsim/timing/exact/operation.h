@@ -1,0 +1,82 @@
+/* What an exact timing model sees of an instruction, what it says, and how memory answers.
+ *
+ * A model is one function, CORE_step: it takes the next instruction of the stream of those that retire, and returns by how many cycles
+ * it retires behind the one before. Its rules:
+ *  - CORE_state is plain data of small integers, without pointers and without absolute times: each time in it is relative to the last
+ *    retirement, and clipped to what can still matter. So equal states are equal bytes, and the cycles of a block can be kept by (block,
+ *    state it is entered with). What depends on addresses (contents of caches) is in a struct of its own.
+ *  - CORE_params holds every number; rvsim/timing/cores/CORE.toml has them with their sources.
+ *  - It models what the hardware does (queues, interlocks, requests under way) and has no number that was fitted to a measurement.
+ */
+#ifndef RVSIM_OPERATION_H
+#define RVSIM_OPERATION_H
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* The order of KINDS in rvsim/timing/operation.py, which fills in timing_op from the description of the instructions. */
+enum timing_kind {
+    K_ALU, K_SHIFT, K_MUL, K_MULH, K_MULHSU, K_MULHU, K_DIV, K_DIVU, K_REM, K_REMU, K_LOAD, K_STORE, K_LR, K_SC, K_AMO, K_BRANCH, K_JAL, K_JALR,
+    K_CSR, K_FENCE, K_FENCE_I, K_ECALL, K_EBREAK, K_MRET, K_WFI, K_CUSTOM, K_ILLEGAL
+};
+
+typedef struct timing_op {  /* of an instruction in memory */
+    uint8_t kind;           /* enum timing_kind */
+    uint8_t size;           /* bytes: 2 or 4 */
+    uint8_t rd, rs1, rs2;   /* numbers of X registers, 0 for none (x0 is never waited for); a store's data is rs2 */
+    uint8_t width;          /* bytes of a load or store */
+    uint16_t csr;           /* number of a CSR */
+    uint8_t csr_writes;     /* 1 where it is written */
+    uint8_t backward;       /* 1: a branch or jal to an address before its own */
+    uint8_t following;      /* bit 0: a 32-bit instruction would begin behind it (low bits 11); bit 1: in the half-word behind that */
+    uint8_t zimm;           /* immediate of csrrwi, csrrsi, csrrci, which is where others name rs1 */
+} timing_op;
+
+typedef struct {            /* of one that retires */
+    uint32_t pc, next_pc;   /* next_pc: of the one that retires next */
+    uint32_t address;       /* of a load, store or atomic operation */
+    uint32_t rs1, rs2;      /* values of the operands, where its kind is a division or multiplication */
+    uint8_t taken;          /* 1: a jump, or a branch that is taken, also where it leads to the next instruction */
+    uint8_t next_size;      /* of the instruction at next_pc */
+    uint16_t spare;
+} retired;
+
+enum timing_cause { C_LOAD_USE, C_BRANCH, C_JUMP, C_MUL, C_DIV, C_FETCH, C_DATA, C_CSR, C_COPROCESSOR, C_OTHER, CAUSES };
+
+typedef struct {            /* what a step can say beside its cycles */
+    int32_t fetch, decode, execute, retire; /* cycles, relative to the last retirement */
+    int32_t seen;           /* cycle in which a store is seen on the bus, as the core's test bench takes it (docs/timing.md) */
+    uint32_t lost[CAUSES];  /* they sum to the cycles less one */
+} timing_report;
+
+typedef struct {            /* wait states beyond the fastest answer that the core's bus allows */
+    uint32_t base, last;
+    uint16_t fetch_wait, load_wait, store_wait;
+} timing_region;
+
+enum { TIMING_REGIONS = 32 };
+typedef struct {
+    int count;
+    timing_region region[TIMING_REGIONS]; /* [0] answers where no other does */
+    const timing_op *(*at)(void *code, uint32_t pc); /* the instruction at any address: of what is fetched and never retires */
+    void *code;
+} timing_memory;
+
+static inline const timing_region *timing_region_of(const timing_memory *m, uint32_t address)
+{
+    for (int i = 1; i < m->count; i++)
+        if (address - m->region[i].base <= m->region[i].last - m->region[i].base) return &m->region[i];
+    return &m->region[0];
+}
+static inline int timing_fetch_wait(const timing_memory *m, uint32_t address) { return timing_region_of(m, address)->fetch_wait; }
+static inline int timing_data_wait(const timing_memory *m, uint32_t address, int store)
+{
+    const timing_region *r = timing_region_of(m, address);
+    return store ? r->store_wait : r->load_wait;
+}
+
+static inline int timing_multiplies(const timing_op *op) { return op->kind >= K_MUL && op->kind <= K_MULHU; }
+static inline int timing_divides(const timing_op *op) { return op->kind >= K_DIV && op->kind <= K_REMU; }
+static inline int later(int a, int b) { return a > b ? a : b; }
+static inline int sooner(int a, int b) { return a < b ? a : b; }
+#endif

@@ -1,0 +1,94 @@
+"""What a pipeline sees of an instruction: its kind, the registers it names, the size of its access; from the description.
+
+The layout is `timing_op` of rvsim/timing/exact/operation.h.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from rvsim.isa.build import apply
+from rvsim.isa.ir import walk
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rvsim.isa.ir import Instruction
+
+# enum timing_kind of operation.h
+KINDS = (
+    "alu", "shift", "mul", "mulh", "mulhsu", "mulhu", "div", "divu", "rem", "remu", "load", "store", "lr", "sc", "amo", "branch", "jal", "jalr", "csr",
+    "fence", "fence_i", "ecall", "ebreak", "mret", "wfi", "custom", "illegal",
+)  # fmt: skip
+LAYOUT = struct.Struct("<6BH4B")
+_OF_CLASS = {"alu": "alu", "load": "load", "store": "store", "atomic": "amo", "branch": "branch", "csr": "csr"}
+_OF_CLASS |= {"fence": "fence", "fence-i": "fence_i"}
+_OF_NAME = {name: name.lower() for name in ("MULH", "MULHSU", "MULHU", "DIV", "DIVU", "REM", "REMU")}
+_OF_NAME |= {name: name.lower() for name in ("ECALL", "EBREAK", "MRET", "WFI")}
+_OF_NAME |= {"C_EBREAK": "ebreak", "C_UNIMP": "illegal", "LR_W": "lr", "SC_W": "sc"}
+ILLEGAL = LAYOUT.pack(KINDS.index("illegal"), 4, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+
+def describe(instruction: Instruction, class_: str, word: int, following: int = 0) -> bytes:
+    """One instruction word as `timing_op`.
+
+    Parameters
+    ----------
+    instruction : Instruction
+    class_ : str
+        Its timing class (`rvsim.isa.ccode.instruction_class`).
+    word : int
+        As fetched; of a 16-bit instruction the lower half.
+    following : int
+        Bit 0: the half-word behind it begins with the low bits 11 of a 32-bit instruction; bit 1: the one behind that.
+    """
+    fields = {f.name: f for f in instruction.fields}
+    values: dict[int, int] = {}
+    names: dict[int, str] = {}
+    here = 1 << 30
+    for op in instruction.static:
+        if op.code == "field":
+            values[op.result], names[op.result] = fields[op.attr].extract(word), op.attr
+        elif op.code == "pc":
+            values[op.result] = here
+        elif all(each in values for each in op.args):
+            values[op.result] = apply(op.code, op.attr, [values[each] for each in op.args])
+    kind = _kind(instruction, class_)
+    rd = width = csr = writes = backward = zimm = 0
+    sources: list[tuple[int, str]] = []
+    for op in walk(instruction.body):
+        if op.code == "get" and op.attr == "X":
+            source = values[op.args[0]] & 31, names.get(op.args[0], "")
+            if source not in sources:
+                sources.append(source)
+        elif op.code == "put" and op.attr == "X":
+            rd = values[op.args[0]] & 31
+        elif op.code in ("load", "store") and op.attr[0] == "MEM":
+            width = op.attr[1]
+        elif op.code in ("load", "store") and op.attr[0] == "CSR":
+            csr = values[op.args[0]]
+        elif op.code == "setpc" and op.args[0] in values:
+            kind = kind or "jal"
+            backward = values[op.args[0]] < here
+    rs1 = rs2 = 0
+    for register, name in sources:
+        if name == "rs2" or rs1:
+            rs2 = register
+        else:
+            rs1 = register
+    if class_ == "csr":  # csrrw always; csrrs and csrrc with a register other than x0, or with bits
+        given = fields["rs1" if "rs1" in fields else "uimm"].extract(word)
+        writes = "RW" in instruction.name or given != 0
+        zimm = 0 if "rs1" in fields else given
+    number = KINDS.index(kind or "jalr")
+    return LAYOUT.pack(number, instruction.size, rd, rs1, rs2, width, csr, writes, backward, following, zimm)
+
+
+def _kind(instruction: Instruction, class_: str) -> str:
+    """One of `KINDS`; nothing for a jump, of which the target says which it is."""
+    if instruction.name in _OF_NAME:
+        return _OF_NAME[instruction.name]
+    if class_ in ("multiply", "multiply-high"):
+        return "mul"
+    if class_ == "alu" and any(op.code in ("shl", "shr") for op in walk(instruction.body)):
+        return "shift"
+    return "" if class_ == "jump" else _OF_CLASS.get(class_, "custom")
