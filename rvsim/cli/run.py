@@ -112,6 +112,12 @@ def add_machine_arguments(parser: argparse.ArgumentParser, also: str = "") -> No
         choices=("auto", "interp", "jit"),
         help="execute by the interpreter or by compiled code; no count differs (default: auto)",
     )
+    parser.add_argument(
+        "--timing",
+        choices=("auto", "table", "exact"),
+        default="auto",
+        help="cycles from the core's table or its pipeline (default: exact with --platform, where the core has a model)",
+    )
     parser.add_argument("--input", metavar="FILE.npy", help="put this into the program's input tensor before the start")
     parser.add_argument("--json", metavar="FILE|-", help="write all counts as JSON (docs/run-schema.md)")
     parser.add_argument("--quiet", action="store_true", help="print no table")
@@ -305,6 +311,7 @@ def build_machine(
         devices=tuple(args.device),
         host_dir=args.host_dir,
         engine=args.engine,
+        timing=args.timing,
         stdout=stdout,
         stderr=stderr,
         stdin=stdin,

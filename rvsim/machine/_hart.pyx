@@ -206,8 +206,12 @@ cdef extern from "../timing/exact/pipeline.h":
         uint8_t next_size
     ctypedef struct timing_report:
         int seen
+    ctypedef struct timing_memory:
+        const timing_op *(*at)(void *, uint32_t) noexcept
+        void *code
     ctypedef struct timing_pipeline:
         uint64_t cycles
+        timing_memory *memory
         uint32_t (*step)(timing_pipeline *, const timing_op *, const retired *, timing_report *) noexcept nogil
 
 cdef extern from "timed.h":
@@ -216,6 +220,9 @@ cdef extern from "timed.h":
         block *block
         uint32_t told
         timing_report report
+        void (*describe)(hart *, uint32_t, timing_op *) noexcept
+    const timing_op *timed_at(void *, uint32_t) noexcept
+    void timed_forget(hart *) noexcept
 
 cdef extern from "commitlog.h":
     enum:
@@ -824,6 +831,8 @@ cdef class Hart:
         if self.h.timed == NULL:
             raise MemoryError
         self.h.timed.pipeline = <timing_pipeline *>PyCapsule_GetPointer(shown, "rvsim.timing.pipeline")
+        self.h.timed.describe = describe_at
+        self.h.timed.pipeline.memory.at, self.h.timed.pipeline.memory.code = timed_at, &self.h
         self.caching = True
         self.interpret, self.handlers, self.fused = hart_run_cached, cached_handler_address, &cached_fused_address
         self.h.data, self.h.fetch, self.h.fence_i = timed_data, timed_fetch, timed_fence_i
@@ -837,10 +846,14 @@ cdef class Hart:
         cdef Region *r
         for i in range(b.count_n):
             at = b.pc + b.meta[i + 1].offset if i + 1 < b.count_n else b.end
-            following = self.half_word(at) & 3 == 3 | (self.half_word(at + 2) & 3 == 3) << 1
+            following = self.following(at)
             described = <bytes>self.machine.operation(b.meta[i].instruction, b.meta[i].word, following)
             memcpy(&b.ops[i], <const char *>described, sizeof(timing_op))
         return 0
+
+    cdef uint32_t following(self, uint32_t at) noexcept nogil:
+        """Whether 32-bit instructions would begin at an address (bit 0) and in the half-word behind it (bit 1)."""
+        return <uint32_t>((self.half_word(at) & 3) == 3) | <uint32_t>((self.half_word(at + 2) & 3) == 3) << 1
 
     cdef uint32_t half_word(self, uint32_t at) noexcept nogil:
         """Two bytes of memory, 0 where there is none."""
@@ -1434,6 +1447,7 @@ cdef class Hart:
         """Unlink dead blocks everywhere; they are folded into the totals and freed at the next safe point."""
         cdef int i, kept = 0
         cdef bint compiled = False
+        timed_forget(&self.h)
         cdef block *b
         for i in range(self.block_count):
             b = self.blocks[i]
@@ -2526,6 +2540,22 @@ cdef void free_block(block *b, Hart hart_) noexcept:
 
 # ------------------------------------------------------------ called from the loop
 # What needs the interpreter lock is in functions of its own: one that contains `with gil` takes it whenever it is called.
+cdef void describe_at(hart *h, uint32_t pc, timing_op *op) noexcept with gil:
+    cdef Hart self = <Hart>h.self
+    cdef uint32_t word = self.half_word(pc), number = NO_INSTRUCTION, following
+    cdef decoded d
+    try:
+        if word & 3 == 3:
+            word |= self.half_word(pc + 2) << 16
+        if decode(word, pc, self.ialign4, &d) and self.kinds[d.instruction].enabled:
+            number = d.instruction
+        following = self.following(pc + (4 if word & 3 == 3 else 2))
+        described = <bytes>self.machine.operation(number, word, following)
+        memcpy(op, <const char *>described, sizeof(timing_op))
+    except BaseException as error:
+        self.pending = error
+
+
 cdef void bury_dead(Hart self) noexcept with gil:
     self.bury()
 

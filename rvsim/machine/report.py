@@ -54,6 +54,7 @@ def build_result(
         accel=coprocessor.name if coprocessor else "off",
         platform=machine.platform.name if machine.platform else None,
         engine=machine.engine,
+        timing=machine.timing_model,
         exit_code=exit_code,
         stop_reason=stop,
         message=message,

@@ -287,6 +287,8 @@ class RunResult(Record):
         Name of the platform; null without one.
     engine : str
         What executed the instructions; it changes host time, never counts.
+    timing : str
+        Where cycles come from: ``table``, cycles by class of instruction, or ``exact``, the core's pipeline.
     exit_code : int or None
         What the guest gave to exit; null when it did not exit.
     stop_reason : str
@@ -332,6 +334,7 @@ class RunResult(Record):
     schema: Literal["rvsim.run/1"] = "rvsim.run/1"
     platform: str | None = None
     engine: str = "interpreter"
+    timing: str = "table"
     message: str | None = None
     taken_branches: int = 0
     classes: dict[str, int] = {}

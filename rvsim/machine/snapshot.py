@@ -49,6 +49,8 @@ def _parts(machine: Machine) -> dict[str, Any]:
     }
     if machine.caches is not None:
         parts["caches"] = machine.caches
+    if machine.timed is not None:
+        parts["timed"] = machine.timed
     if machine.coprocessor is not None:
         parts["coprocessor"] = machine.coprocessor
     return parts

@@ -242,6 +242,15 @@ class CachesState(TypedDict, total=False):
     dcache: CacheState
 
 
+class TimedState(TypedDict):
+    """Of `Timed`."""
+
+    hart: CachedHartState
+    cycles: Count
+    pipeline: Annotated[bytes, msgspec.Meta(max_length=256)]
+    contents: bytes
+
+
 TYPES: dict[str, Any] = {
     "hart": HartState,
     "csrs": CsrState,
@@ -253,6 +262,7 @@ TYPES: dict[str, Any] = {
     "uart": UartState,
     "rtl-bench": RtlBenchState,
     "caches": CachesState,
+    "timed": TimedState,
 }
 """State of each part that has any, by its name; a device's name is its kind."""
 

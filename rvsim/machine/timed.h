@@ -8,6 +8,7 @@
 #define RVSIM_TIMED_H
 #include "../timing/exact/pipeline.h"
 
+enum { TIMED_AT = 1024 };
 struct timed {
     timing_pipeline *pipeline;
     struct block *block;     /* that is being executed; NULL when all that retired has been told */
@@ -17,7 +18,22 @@ struct timed {
     struct { uint32_t index, address; } access[2 * BLOCK_LIMIT];
     struct { uint32_t index, rs1, rs2; } operand[BLOCK_LIMIT];
     timing_report report;    /* of the instruction told last, where asked for */
+    void (*describe)(struct hart *, uint32_t pc, timing_op *); /* the instruction at any address */
+    struct { uint32_t pc, known; timing_op op; } at[TIMED_AT]; /* those asked for, by their address */
 };
+
+/* The instruction at an address, of what is fetched and does not retire. */
+static const timing_op *timed_at(void *of, uint32_t pc)
+{
+    struct hart *h = of;
+    uint32_t n = (pc >> 1) % TIMED_AT;
+    if (!h->timed->at[n].known || h->timed->at[n].pc != pc) {
+        h->timed->describe(h, pc, &h->timed->at[n].op);
+        h->timed->at[n].pc = pc;
+        h->timed->at[n].known = 1;
+    }
+    return &h->timed->at[n].op;
+}
 
 /* Tell instructions up to, not including, one; `next_pc` retires behind the last of them. */
 static void timed_tell(struct hart *h, uint32_t to, uint32_t next_pc, int next_size, int reported)
@@ -69,6 +85,12 @@ static void timed_fetch(struct hart *h, struct block *b)
     t->block = b;
     t->told = t->accesses = t->operands = 0;
     t->taken = b->taken;
+}
+
+/* Code has changed. */
+static void timed_forget(struct hart *h)
+{
+    if (h->timed) memset(h->timed->at, 0, sizeof h->timed->at);
 }
 
 static void timed_fence_i(struct hart *h, struct block *b, struct insn *in) { (void)h, (void)b, (void)in; }

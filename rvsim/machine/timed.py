@@ -9,6 +9,7 @@ from rvsim.timing.operation import ILLEGAL, describe
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from rvsim.isa.ir import Instruction
     from rvsim.machine._hart import Hart
@@ -53,9 +54,19 @@ class Timed:
             self.pipeline = Pipeline(timing.model, timing.pipeline, *_waits(platform, timing.name), entry)
         except (ValueError, OverflowError) as error:
             raise UsageError(f"core {timing.name}: [pipeline]: {error}") from None
+        self._hart = hart
         self._instructions = instructions
         self._described: dict[tuple[int, int, int], bytes] = {}
         hart.use_pipeline(self.pipeline.shown, MOST_CYCLES)
+
+    def state(self) -> dict[str, Any]:
+        """For snapshots, behind the hart's own."""
+        return {"hart": self._hart.cache_state(), **self.pipeline.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a `state`, behind the hart's own."""
+        self.pipeline.restore(state)
+        self._hart.cache_restore(state["hart"])
 
     def operation(self, number: int, word: int, following: int) -> bytes:
         """What the pipeline sees of an instruction word (`rvsim.timing.operation.describe`)."""

@@ -26,6 +26,7 @@ cdef extern from "pipeline.h":
         void *code
     ctypedef struct timing_pipeline:
         uint64_t cycles
+        timing_memory *memory
         uint32_t (*step)(timing_pipeline *, const timing_op *, const retired *, timing_report *) noexcept nogil
 
 cdef extern from "model.h":
@@ -40,6 +41,7 @@ cdef extern from "model.h":
         size_t state_size, memory_size
         const timing_field *fields
         void (*reset)(void *, void *, const void *, const timing_memory *, uint32_t) noexcept
+        int (*sound)(const void *)
         uint32_t (*step)(void *, void *, const void *, const timing_memory *, const timing_op *, const retired *, timing_report *) noexcept nogil
     const timing_model timing_models[]
 
@@ -50,6 +52,8 @@ cdef extern from *:
         const timing_model *model;
         timing_memory memory;
         void *contents;
+        const timing_op *words;   /* of `Pipeline.code`: one for each aligned word */
+        uint32_t first, count;
         _Alignas(8) uint8_t params[TIMING_PARAMS], state[TIMING_STATE];
     } core;
 
@@ -61,6 +65,13 @@ cdef extern from *:
         return cycles;
     }
 
+    static const timing_op *core_at(void *of, uint32_t pc)
+    {
+        static const timing_op illegal = {.kind = K_ILLEGAL, .size = 4};
+        const core *c = of;
+        return (pc - c->first) >> 2 < c->count ? &c->words[(pc - c->first) >> 2] : &illegal;
+    }
+
     typedef struct { timing_op op; retired r; } record;
     """
     ctypedef struct core:
@@ -68,9 +79,12 @@ cdef extern from *:
         const timing_model *model
         timing_memory memory
         void *contents
+        const timing_op *words
+        uint32_t first, count
         uint8_t params[64]
         uint8_t state[256]
     uint32_t core_step(timing_pipeline *, const timing_op *, const retired *, timing_report *) noexcept nogil
+    const timing_op *core_at(void *, uint32_t) noexcept
     ctypedef struct record:
         timing_op op
         retired r
@@ -128,6 +142,7 @@ cdef class Pipeline:
     """
 
     cdef core *c
+    cdef bytes words
 
     def __cinit__(self, str model, params, regions, outside, uint32_t entry):
         cdef const timing_model *m = timing_models
@@ -144,6 +159,8 @@ cdef class Pipeline:
             raise MemoryError
         self.c.model = m
         self.c.shown.step = core_step
+        self.c.shown.memory = &self.c.memory
+        self.c.memory.at, self.c.memory.code = core_at, self.c
         if m.memory_size:
             self.c.contents = calloc(1, m.memory_size)
             if self.c.contents == NULL:
@@ -171,6 +188,11 @@ cdef class Pipeline:
             free(self.c.contents)
             free(self.c)
 
+    def code(self, uint32_t first, bytes words not None):
+        """The instructions in memory, for those fetched that never retire: `timing_op`s, one for each word from `first` on."""
+        self.words = words
+        self.c.words, self.c.first, self.c.count = <const timing_op *><const char *>words, first, len(words) // sizeof(timing_op)
+
     def reset(self, uint32_t entry):
         """Stand before the first instruction."""
         memset(self.c.state, 0, sizeof(self.c.state))
@@ -188,6 +210,33 @@ cdef class Pipeline:
     def shown(self):
         """For the hart: a capsule of `timing_pipeline` that lives as long as this object."""
         return PyCapsule_New(&self.c.shown, "rvsim.timing.pipeline", NULL)
+
+    def state(self):
+        """For snapshots: cycles, the model's state, what depends on addresses."""
+        return {
+            "cycles": self.c.shown.cycles,
+            "pipeline": (<char *>self.c.state)[: self.c.model.state_size],
+            "contents": (<char *>self.c.contents)[: self.c.model.memory_size] if self.c.contents != NULL else b"",
+        }
+
+    def restore(self, state):
+        """Go back to a `state`.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError, OverflowError
+            It is not one of such a pipeline; nothing has changed.
+        """
+        cdef bytes pipeline = state["pipeline"], contents = state["contents"]
+        cdef uint64_t cycles = state["cycles"]
+        if <size_t>len(pipeline) != self.c.model.state_size or <size_t>len(contents) != self.c.model.memory_size:
+            raise ValueError("the state is of another pipeline")
+        if not self.c.model.sound(<const char *>pipeline):
+            raise ValueError("the pipeline's state is damaged")
+        memcpy(self.c.state, <const char *>pipeline, len(pipeline))
+        if len(contents):
+            memcpy(self.c.contents, <const char *>contents, len(contents))
+        self.c.shown.cycles = cycles
 
     def run(self, const uint8_t[::1] records not None):
         """Show it `record`s (an operation, and what retired).

@@ -19,13 +19,13 @@ KINDS = (
     "alu", "shift", "mul", "mulh", "mulhsu", "mulhu", "div", "divu", "rem", "remu", "load", "store", "lr", "sc", "amo", "branch", "jal", "jalr", "csr",
     "fence", "fence_i", "ecall", "ebreak", "mret", "wfi", "custom", "illegal",
 )  # fmt: skip
-LAYOUT = struct.Struct("<6BH4B")
+LAYOUT = struct.Struct("<6BH4Bi")
 _OF_CLASS = {"alu": "alu", "load": "load", "store": "store", "atomic": "amo", "branch": "branch", "csr": "csr"}
 _OF_CLASS |= {"fence": "fence", "fence-i": "fence_i"}
 _OF_NAME = {name: name.lower() for name in ("MULH", "MULHSU", "MULHU", "DIV", "DIVU", "REM", "REMU")}
 _OF_NAME |= {name: name.lower() for name in ("ECALL", "EBREAK", "MRET", "WFI")}
 _OF_NAME |= {"C_EBREAK": "ebreak", "C_UNIMP": "illegal", "LR_W": "lr", "SC_W": "sc"}
-ILLEGAL = LAYOUT.pack(KINDS.index("illegal"), 4, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+ILLEGAL = LAYOUT.pack(KINDS.index("illegal"), 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def describe(instruction: Instruction, class_: str, word: int, following: int = 0) -> bytes:
@@ -53,7 +53,7 @@ def describe(instruction: Instruction, class_: str, word: int, following: int = 
         elif all(each in values for each in op.args):
             values[op.result] = apply(op.code, op.attr, [values[each] for each in op.args])
     kind = _kind(instruction, class_)
-    rd = width = csr = writes = backward = zimm = 0
+    rd = width = csr = writes = offset = zimm = 0
     sources: list[tuple[int, str]] = []
     for op in walk(instruction.body):
         if op.code == "get" and op.attr == "X":
@@ -68,7 +68,7 @@ def describe(instruction: Instruction, class_: str, word: int, following: int = 
             csr = values[op.args[0]]
         elif op.code == "setpc" and op.args[0] in values:
             kind = kind or "jal"
-            backward = values[op.args[0]] < here
+            offset = values[op.args[0]] - here
     rs1 = rs2 = 0
     for register, name in sources:
         if name == "rs2" or rs1:
@@ -80,7 +80,7 @@ def describe(instruction: Instruction, class_: str, word: int, following: int = 
         writes = "RW" in instruction.name or given != 0
         zimm = 0 if "rs1" in fields else given
     number = KINDS.index(kind or "jalr")
-    return LAYOUT.pack(number, instruction.size, rd, rs1, rs2, width, csr, writes, backward, following, zimm)
+    return LAYOUT.pack(number, instruction.size, rd, rs1, rs2, width, csr, writes, offset < 0, following, zimm, offset)
 
 
 def _kind(instruction: Instruction, class_: str) -> str:

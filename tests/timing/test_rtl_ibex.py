@@ -3,81 +3,49 @@
 from __future__ import annotations
 
 import csv
-import functools
 import io
-import tarfile
 from itertools import pairwise
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from rvsim.machine import Machine
-from rvsim.machine.elf import Program, parse_elf
+from rvsim.machine.elf import Program
 from tests.machine.guest import MTVEC
+from tests.timing.rtl import ECALLS, Row, archive, program, rows
 
 pytestmark = pytest.mark.usefixtures("tier")
 
-DATA = Path(__file__).with_name("data")
 MAGIC = 0x1000_0000
+ROWS = [row for row in rows() if (row.core, row.memory) == ("ibex-small", "ideal")]
 
 
-class Row(NamedTuple):
-    program: str
-    cycles: int
-    instret: int
-    checksum: int
-
-
-def _rows() -> list[Row]:
-    with open(DATA / "ibex-small.csv", newline="") as file:
-        return [
-            Row(r["program"], int(r["cycles"]), int(r["instret"]), int(r["checksum"], 16)) for r in csv.DictReader(file)
-        ]
-
-
-ROWS = _rows()
-# Ibex counts an ecall as retired. The Privileged Architecture (20240411, 3.3.1) has it not retire, and so do we.
-ECALLS = {"ecall_mret": 32}
-
-
-@functools.cache
-def _archive() -> dict[str, bytes]:
-    with tarfile.open(DATA / "rtl-programs.tar.xz") as archive:
-        return {each.name: archive.extractfile(each).read() for each in archive}  # type: ignore[union-attr]
-
-
-def _program(name: str) -> Program:
-    return parse_elf(_archive()[f"elf/{name}.elf"], f"{name}.elf")
-
-
-def _at_start(program: Program, core: str = "ibex-small") -> Machine:
+def _at_start(elf: Program, core: str = "ibex-small") -> Machine:
     """A machine that stands at the START store, with memory behind the magic device."""
     # The first machine finds out how far that is: without memory there, the store faults.
-    probe = Machine(program, devices=("none",), core=core)
+    probe = Machine(elf, devices=("none",), core=core)
     probe.csrs._write[MTVEC] = lambda value: None  # a handler of the program's would take the fault
     before = probe.run()
     assert before.message is not None and "at address 0x10000000" in before.message
-    machine = Machine(program, devices=("none",), core=core, memory=[f"magic={MAGIC:#x},4"])
+    machine = Machine(elf, devices=("none",), core=core, memory=[f"magic={MAGIC:#x},4"])
     machine.run(before.instructions)
-    assert machine.pc == _address(program, "roi_start")
+    assert machine.pc == _address(elf, "roi_start")
     return machine
 
 
-def _address(program: Program, name: str) -> int:
-    symbol = program.symbol(name)
+def _address(elf: Program, name: str) -> int:
+    symbol = elf.symbol(name)
     assert symbol is not None
     return symbol.address
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[each.program for each in ROWS])
 def test_cycles_are_those_of_the_rtl(row: Row) -> None:
-    program = _program(row.program)
-    machine = _at_start(program)
+    elf = program(row.program)
+    machine = _at_start(elf)
     start = machine.run(0)
     # From START, which is the first of them, to before STOP.
-    stop = machine.run(row.instret - ECALLS.get(row.program, 0))
-    assert machine.pc == _address(program, "roi_stop")
+    stop = machine.run((row.instret or 0) - ECALLS.get(row.program, 0))
+    assert machine.pc == _address(elf, "roi_stop")
     assert stop.cycles - start.cycles == row.cycles
     machine.run(6)  # STOP, four nops, EXIT
     assert machine.registers[10] == row.checksum
@@ -85,14 +53,14 @@ def test_cycles_are_those_of_the_rtl(row: Row) -> None:
 
 def test_every_row_is_held() -> None:
     assert len(ROWS) == 217
-    assert {f"elf/{row.program}.elf" for row in ROWS} == {name for name in _archive() if name.startswith("elf/")}
+    assert {f"elf/{row.program}.elf" for row in ROWS} == {name for name in archive() if name.startswith("elf/")}
 
 
-@pytest.mark.parametrize("name", sorted(each for each in _archive() if each.startswith("traces/")))
+@pytest.mark.parametrize("name", sorted(each for each in archive() if each.startswith("traces/ibex-small.")))
 def test_each_instruction_takes_its_cycles(name: str) -> None:
-    trace = list(csv.DictReader(io.StringIO(_archive()[name].decode())))
-    program = _program(name.split(".")[1])
-    machine = _at_start(program)
+    trace = list(csv.DictReader(io.StringIO(archive()[name].decode())))
+    elf = program(name.split(".")[2])
+    machine = _at_start(elf)
     origin = machine.run(1).cycles
     for line, following in pairwise(trace[1:]):
         assert machine.pc == int(line["pc"], 16)
@@ -105,6 +73,6 @@ def test_each_instruction_takes_its_cycles(name: str) -> None:
 
 def test_core_ideal_takes_a_cycle_an_instruction() -> None:
     for row in ROWS[::10]:
-        machine = _at_start(_program(row.program), core="ideal")
-        result = machine.run(row.instret)
+        machine = _at_start(program(row.program), core="ideal")
+        result = machine.run(row.instret or 0)
         assert result.cycles == result.instructions

@@ -50,6 +50,13 @@ static inline void cv32e40p_reset(cv32e40p_state *s, const cv32e40p_params *p, c
     s->flags = CV_REDIRECT;
 }
 
+static inline int cv32e40p_sound(const cv32e40p_state *s)
+{
+    int far = s->halted > -OBI_LONG_AGO || s->end > -OBI_LONG_AGO || s->end < OBI_LONG_AGO;
+    for (int i = 0; i < CV32E40P_RESPONSES; i++) far |= s->response[i] > -OBI_LONG_AGO || s->response[i] < OBI_LONG_AGO;
+    return obi_sound(&s->fetch) && !far && s->redirect_cause < CAUSES && s->end_cause < CAUSES;
+}
+
 typedef struct { int transfer, valid, hazard, jump, leave, end, redirect, request; } cv32e40p_times;
 
 enum { CV32E40P_NO_REDIRECT = -(1 << 15) };

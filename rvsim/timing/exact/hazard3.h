@@ -77,6 +77,12 @@ static inline void hazard3_reset(hazard3_state *s, const hazard3_params *p, cons
     *s = (hazard3_state){.fetch_address = pc & ~3u, .skip_low = pc >> 1 & 1, .redirect = CAUSES};
 }
 
+static inline int hazard3_sound(const hazard3_state *s)
+{
+    return s->level <= BUFFER_HALVES && s->word >> WORD_BITS == 0 && (s->queue & WORD_HALVES) < 3 && (s->queue >> WORD_BITS & WORD_HALVES) < 3 &&
+           (s->queue & WORD_HALVES || !s->queue) && (s->word & WORD_HALVES) < 3 && s->redirect <= CAUSES;
+}
+
 /* Enters the word at `fetch_address` into its data phase and moves on: to the next word, or to the target where the
  * word ends a branch in the branch target buffer (hazard3_frontend.v, "Fetch request generation"). A branch that crosses
  * a word boundary is recognised by its first word and redirects after the second. */

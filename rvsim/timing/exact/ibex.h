@@ -38,6 +38,11 @@ static inline void ibex_reset(ibex_state *s, const ibex_params *p, const timing_
     s->ready = 1;
 }
 
+static inline int ibex_sound(const ibex_state *s)
+{
+    return obi_sound(&s->fetch) && s->ready > OBI_LONG_AGO && s->ready < -OBI_LONG_AGO && s->load_rd < 32 && s->redirect_cause < CAUSES;
+}
+
 typedef struct { int transfer, valid, hazard, start, end, retire, redirect, request; } ibex_times;
 
 enum { IBEX_NO_REDIRECT = -(1 << 15) };

@@ -68,6 +68,13 @@ static inline void obi_rebase(obi_fetch *f, int depth, int origin, int horizon)
  * ibex_load_store_unit.sv, split_misaligned_access, and cv32e40p_load_store_unit.sv, data_misaligned_o). */
 static inline int obi_splits(const timing_op *op, uint32_t address) { return (address & 3) + op->width > 4; }
 
+static inline int obi_sound(const obi_fetch *f)
+{
+    for (int i = 0; i < OBI_DEPTH_MAX; i++)
+        if (f->request[i] > -OBI_LONG_AGO || f->arrival[i] > -OBI_LONG_AGO || f->request[i] < OBI_LONG_AGO || f->arrival[i] < OBI_LONG_AGO) return 0;
+    return 1;
+}
+
 /* Attribution: `*mark` is the retirement that all causes charged so far lead to. */
 static inline void obi_charge(timing_report *out, int *mark, int retirement, enum timing_cause cause)
 {

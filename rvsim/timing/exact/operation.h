@@ -30,6 +30,7 @@ typedef struct timing_op {  /* of an instruction in memory */
     uint8_t backward;       /* 1: a branch or jal to an address before its own */
     uint8_t following;      /* bit 0: a 32-bit instruction would begin behind it (low bits 11); bit 1: in the half-word behind that */
     uint8_t zimm;           /* immediate of csrrwi, csrrsi, csrrci, which is where others name rs1 */
+    int32_t offset;         /* of a branch or jal: from its address to the target */
 } timing_op;
 
 typedef struct {            /* of one that retires */
@@ -61,6 +62,8 @@ typedef struct {
     const timing_op *(*at)(void *code, uint32_t pc); /* the instruction at any address: of what is fetched and never retires */
     void *code;
 } timing_memory;
+
+static inline const timing_op *timing_at(const timing_memory *m, uint32_t pc) { return m->at(m->code, pc); }
 
 static inline const timing_region *timing_region_of(const timing_memory *m, uint32_t address)
 {

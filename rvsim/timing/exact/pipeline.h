@@ -5,6 +5,7 @@
 
 typedef struct timing_pipeline {
     uint64_t cycles;              /* up to the last retirement */
+    timing_memory *memory;        /* whose `at` and `code` are the hart's */
     uint32_t (*step)(struct timing_pipeline *, const timing_op *, const retired *, timing_report *);
 } timing_pipeline;
 #endif
