@@ -137,6 +137,14 @@ static inline int vexriscv_predicted(const timing_op *x)
 /* D holds an instruction that lets none follow it directly: its own jump, or an exception (decodeExceptionPort). */
 static inline int vexriscv_followed(const timing_op *x) { return !vexriscv_predicted(x) && x->kind != K_ILLEGAL; }
 
+/* fence.i empties the instruction cache, line by line, while P waits; the instruction behind it is in F already. Cycle to count from, for
+ * one that leaves D in cycle `last`. One right behind another (which left D in cycle `before`) has nothing behind it in F: it asks while
+ * the request before is being taken, and again in every other cycle. */
+static inline int vexriscv_fence(int before, int last)
+{
+    return last - (before != VEX_LONG_AGO && ((last - before) & 1));
+}
+
 /* The instruction behind a fence.i is fetched from the old contents; from its next fetch on the cache is empty. */
 static inline void vexriscv_emptied(vexriscv_work *k)
 {
@@ -192,7 +200,7 @@ static inline int vexriscv_behind(vexriscv_work *k, uint32_t pc, unsigned rd, in
         m = e_stuck ? 0 : e;
         if (!e_stuck) e = d_stuck ? 0 : d;
         if (d_stuck) continue;
-        if (d && d->kind == K_FENCE_I) fence = left[move];
+        if (d && d->kind == K_FENCE_I) fence = vexriscv_fence(fence, left[move]);
         d = 0;
         if (bubbles) {
             bubbles--;
@@ -207,7 +215,7 @@ static inline int vexriscv_behind(vexriscv_work *k, uint32_t pc, unsigned rd, in
         else if (d->kind == K_ILLEGAL) bubbles = 3;
         else coming += 4;
     }
-    if (d && d->kind == K_FENCE_I) fence = thrown;
+    if (d && d->kind == K_FENCE_I) fence = vexriscv_fence(fence, thrown);
     if (fence != VEX_LONG_AGO) vexriscv_flush(k, fence);
     *stuck = (e && (e->kind == K_CSR || e->kind == K_MRET)) || (m && (m->kind == K_MRET || timing_divides(m))) ||
              (d && e && !vexriscv_has_result_in_execute(e) && vexriscv_reads(d, e->rd)) ||
@@ -333,13 +341,6 @@ static inline void vexriscv_decode(vexriscv_work *k, const timing_op *op, uint32
     k->dl = vexriscv_unfrozen(s, k->dl);
 }
 
-/* fence.i in D empties the instruction cache, line by line, while P waits; the instruction behind it is in F already. Of two in a row
- * the second asks while the first one's request is taken, in every other cycle. */
-static inline int vexriscv_flushed(const vexriscv_work *k, int was_flush)
-{
-    return k->dl + k->p->flush - (was_flush && !((k->dl - k->d) & 1));
-}
-
 /* First cycle of P for the next instruction where it is not the one behind; VEX_LONG_AGO where it is. */
 static inline int vexriscv_jump(vexriscv_work *k, const timing_op *op, uint32_t pc, int taken, int *cause)
 {
@@ -399,7 +400,7 @@ static inline uint32_t vexriscv_step(vexriscv_state *s, vexriscv_caches *c, cons
 
     int cause = C_OTHER;
     int fetch = vexriscv_jump(&k, op, r->pc, r->taken, &cause);
-    if (op->kind == K_FENCE_I) s->fetch_free = (int16_t)vexriscv_flushed(&k, after_flush);
+    if (op->kind == K_FENCE_I) s->fetch_free = (int16_t)(vexriscv_fence(after_flush ? k.d - 1 : VEX_LONG_AGO, k.dl) + p->flush);
     if (out) vexriscv_explain(&k, op, due, out);
 
     vexriscv_shift(&k, op);
