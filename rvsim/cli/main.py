@@ -62,6 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def program() -> NoReturn:
     """`main` as a program of its own: the system takes back what it used; Python would do so object by object."""
+    import gc
+
+    gc.set_threshold(100_000)  # what a run makes stays to its end: looking for garbage takes a twentieth of a short one
     status = main()
     atexit = sys.modules.get("atexit")
     threading = sys.modules.get("threading")

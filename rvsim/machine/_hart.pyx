@@ -168,6 +168,8 @@ cdef extern from "hart.h":
     uint64_t cache_clean(cache *) nogil
     uint32_t cache_access(cache *, uint32_t, int, uint64_t, int *) nogil
     void cache_rank(cache *, uint64_t) nogil
+    bint cache_shifts(const cache *) nogil
+    void cache_shift(cache *, uint64_t) nogil
     void cache_forget_recent(cache *) nogil
     void cache_move_recent(cache *, recent *) nogil
     int REUSE_LEVELS, REUSE_WAYS
@@ -1936,8 +1938,11 @@ cdef class Hart:
         return instructions
 
     cdef inline void set_granted(self, int64_t instructions) noexcept nogil:
+        if self.h.dcache != NULL and cache_shifts(self.h.dcache):
+            cache_shift(self.h.dcache, <uint64_t>(instructions - self.granted) << 32)
+        else:
+            self.h.granted = <uint64_t>instructions << 32
         self.granted = instructions
-        self.h.granted = <uint64_t>instructions << 32
 
     cdef inline uint64_t line_time(self) noexcept nogil:
         """Now, as data caches' lines tell the time (LINE_TIME of hart.h): it runs down, and comes round after 2^32 instructions."""

@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum { CACHE_LRU, CACHE_PLRU, CACHE_RANDOM };
-enum { RECENT = 4096 };
+enum { RECENT = 4096, FEW_LINES = 1 << 14 };
 #define NO_LINE 0xffffffffu
 static const uint32_t no_key = NO_LINE; /* of no access */
 
@@ -145,6 +145,16 @@ static void cache_date(struct cache *c, uint64_t when)
     c->ranked = 0;
 }
 
+/* Whether times change with the instructions allowed, which spares each access a subtraction. */
+static inline int cache_shifts(const struct cache *c) { return c->timed && c->set_count * c->ways <= FEW_LINES; }
+
+/* Let all times so far be later by so much. */
+static void cache_shift(struct cache *c, uint64_t by)
+{
+    for (uint32_t slot = 0; slot < RECENT; slot++) c->recent->used[slot] += by;
+    for (size_t n = 0; n < (size_t)c->set_count * c->ways; n++) c->used[n] += by;
+}
+
 /* Put the ways of each set in order and forget times: for snapshots, and before times come round. */
 static void cache_rank(struct cache *c, uint64_t when)
 {
@@ -189,6 +199,18 @@ static uint32_t cache_victim(struct cache *c, uint32_t set, uint64_t when)
     }
     for (node = 1; node < c->ways;) node = 2 * node + (c->tree[set] >> node & 1);
     return node - c->ways;
+}
+
+/* The first store, under LRU, to a line that is in the table; 0 when it is something else, and nothing has been done. */
+static inline int cache_dirtied(struct cache *c, uint32_t line, uint64_t when)
+{
+    uint32_t slot = line % RECENT, *lines = c->lines + (size_t)cache_set(c, line) * c->ways;
+    if (!c->back || !is_recent(c, line)) return 0;
+    while (*lines >> 1 != line) lines++;
+    *lines |= 1;
+    c->recent->lines[1][slot] = line;
+    c->recent->used[slot] = when;
+    return 1;
 }
 
 /* Read (0) or write (1) in one line; the cycles it stalls. Times run down. */

@@ -124,7 +124,8 @@ struct hart {
     struct recent *data_recent; /* where data accesses look */
     uint32_t data_shift;   /* of an address to the number of its line */
     uint32_t data_mask;    /* of that number: all ones, or 0 where data accesses concern nobody */
-    uint64_t granted;      /* instructions allowed so far << 32: what is left of them tells the time */
+    /* Instructions allowed so far << 32: what is left of them tells the time. Of few lines the times change with what is allowed, and this is 0. */
+    uint64_t granted;
     struct recent data_lines, fetch_lines; /* tables of the caches */
     uint64_t split[3];     /* accesses of two lines: fetches, loads, stores */
     void (*data)(struct hart *, struct block *, struct insn *, uint32_t address, uint32_t size, int store);
@@ -345,6 +346,7 @@ static void cached_data(struct hart *h, struct block *b, struct insn *in, uint32
     struct missed *site = &b->sites[in - b->code];
     if (!c) return;
     uint32_t line = address >> c->line_shift, last = (address + size - 1) >> c->line_shift;
+    if (store && line == last && c->timed && cache_dirtied(c, line, LINE_TIME(h->fuel, b, in))) return;
     for (;;) {
         int missed;
         site->cycles += cache_access(c, line, store, c->timed ? LINE_TIME(h->fuel, b, in) : c->clock--, &missed);

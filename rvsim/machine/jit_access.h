@@ -51,7 +51,7 @@ static uint8_t *check_cache(struct out *o, const struct site *site, int base, ui
     if (c->timed) {
         data(o, 0x8b, RCX, &site->when, 1);
         rr(o, 0x03, RCX, R15, 1);
-        rm(o, 0x2b, RCX, RDI, H(granted), 1);
+        if (!cache_shifts(c)) rm(o, 0x2b, RCX, RDI, H(granted), 1);
         rx(o, 0x89, RCX, RDI, RAX, 3, H(data_lines.used), 1, 0);
     }
     if (keep) put8(o, 0x58); /* pop rax */
