@@ -173,8 +173,8 @@ static int is_half_dead(const struct jit *j)
     return hot < (j->limit - j->memory) / 2 && cold < (j->cold_limit - j->limit) / 2 && data < (j->data_limit - j->cold_limit) / 2;
 }
 
-/* The guest registers that instructions executed most often use; whether those pinned now do worse by an eighth. */
-static int choose_pins(struct jit *j, struct block **blocks, int count)
+/* The guest registers that instructions executed most often use; whether those pinned now do worse: by an eighth, unless all is compiled anew anyway. */
+static int choose_pins(struct jit *j, struct block **blocks, int count, int anyway)
 {
     uint64_t uses[32] = {0}, before = 0, now = 0;
     for (int n = 0; n < count; n++) {
@@ -199,7 +199,7 @@ static int choose_pins(struct jit *j, struct block **blocks, int count)
         now += uses[best];
     }
     for (int n = 0; n < j->pins; n++) before += uses[j->guest[n]];
-    if (now <= before + before / 8) return 0;
+    if (now <= before + (anyway ? 0 : before / 8)) return 0;
     memcpy(j->host_of, host_of, sizeof host_of);
     memcpy(j->guest, guest, sizeof guest);
     j->pins = pins;
@@ -319,7 +319,8 @@ static int jit_compile_hot(struct jit *j, struct block **blocks, int count, uint
     /* Other ways may have become the busiest: then everything is compiled anew. */
     if (++j->looks >= j->next_choice) {
         j->next_choice = 2 * j->looks;
-        fresh |= choose_pins(j, blocks, count) || j->looks <= REBUILDS || j->full;
+        int anyway = fresh || j->looks <= REBUILDS || j->full;
+        fresh = choose_pins(j, blocks, count, anyway) || anyway;
     }
     if (!j->full) for (int i = 0; i < count; i++) wanted |= is_wanted(blocks[i], threshold);
     if (!fresh && !wanted) return link_all(j) && close_code(j);
