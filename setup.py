@@ -43,7 +43,9 @@ def extension(name: str, optimisation: list[str], include_dirs: list[str]) -> Ex
         extra_compile_args=flags,
         extra_link_args=link,
         define_macros=macros,
-        depends=sorted(str(path) for directory in (folder, HEADERS, *map(Path, include_dirs)) for path in directory.glob("*.h")),
+        depends=sorted(
+            str(path) for directory in (folder, HEADERS, *map(Path, include_dirs)) for path in directory.glob("*.h")
+        ),
     )
     module.cython_directives = directives
     return module

@@ -116,7 +116,7 @@ def add_machine_arguments(parser: argparse.ArgumentParser, also: str = "") -> No
         "--timing",
         choices=("auto", "table", "exact"),
         default="auto",
-        help="cycles from the core's table or its pipeline (default: exact with --platform, where the core has a model)",
+        help="cycles from the core's table or its pipeline (default: exact with --platform, for cores with a model)",
     )
     parser.add_argument("--input", metavar="FILE.npy", help="put this into the program's input tensor before the start")
     parser.add_argument("--json", metavar="FILE|-", help="write all counts as JSON (docs/run-schema.md)")

@@ -262,7 +262,9 @@ class Machine:
         if name == "auto":
             return "exact" if self.platform and self.timing.model and not cached else "table"
         if name == "exact" and cached:
-            raise UsageError("--timing exact: no exact model takes [icache] or [dcache] tables; leave them out, or choose table")
+            raise UsageError(
+                "--timing exact: no exact model takes [icache] or [dcache] tables; leave them out, or choose table"
+            )
         return name
 
     def _choose_loops(self, engine: str) -> None:

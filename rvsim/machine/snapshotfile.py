@@ -56,6 +56,7 @@ class Options(Strict):
     devices: list[str]
     memory_limit: Count
     platform: str | None = None
+    timing: str = "table"
     host_dir: str | None = None
 
 

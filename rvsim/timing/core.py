@@ -91,7 +91,7 @@ class CoreTiming(Record):
 
     def without_cycles(self) -> CoreTiming:
         """The same core with tables of zeros: another one counts its cycles."""
-        zeros = {name: 0 for name in ("taken_branch_cycles", "straddle_cycles", "misaligned_cycles", "trap_cycles")}
+        zeros = dict.fromkeys(("taken_branch_cycles", "straddle_cycles", "misaligned_cycles", "trap_cycles"), 0)
         classes = dict.fromkeys(self.cycles, 0)
         return self.replace(cycles=classes, divide_by_divisor={}, csr_write_cycles={}, **zeros)
 

@@ -1,4 +1,4 @@
-"""What a pipeline sees of an instruction: its kind, the registers it names, the size of its access; from the description.
+"""What a pipeline sees of an instruction, from its description: kind, registers, the size of its access.
 
 The layout is `timing_op` of rvsim/timing/exact/operation.h.
 """
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 # enum timing_kind of operation.h
 KINDS = (
-    "alu", "shift", "mul", "mulh", "mulhsu", "mulhu", "div", "divu", "rem", "remu", "load", "store", "lr", "sc", "amo", "branch", "jal", "jalr", "csr",
-    "fence", "fence_i", "ecall", "ebreak", "mret", "wfi", "custom", "illegal",
+    "alu", "shift", "mul", "mulh", "mulhsu", "mulhu", "div", "divu", "rem", "remu", "load", "store", "lr", "sc", "amo",
+    "branch", "jal", "jalr", "csr", "fence", "fence_i", "ecall", "ebreak", "mret", "wfi", "custom", "illegal",
 )  # fmt: skip
 LAYOUT = struct.Struct("<6BH4Bi")
 _OF_CLASS = {"alu": "alu", "load": "load", "store": "store", "atomic": "amo", "branch": "branch", "csr": "csr"}

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from rvsim.machine.elf import Program, parse_elf
 
 DATA = Path(__file__).with_name("data")
-# CV32E40P and VexRiscv do not count an ecall as retired, nor do we (Privileged Architecture 20240411, 3.3.1); Ibex and PicoRV32 do.
+# An ecall does not retire (Privileged Architecture 20240411, 3.3.1): Ibex and PicoRV32 count it all the same.
 ECALLS = {"ecall_mret": 32}
 
 

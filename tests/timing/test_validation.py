@@ -12,7 +12,7 @@ counts: dict[Row, int] = {}
 
 @pytest.mark.parametrize("core", CORES)
 def test_every_row_is_exact(core: str) -> None:
-    """The bounds are 1 % (kernels, ideal memory), 3 % (other memories) and 97 % of micro-benchmarks; all rows are exact."""
+    """Asked for are 1 % for kernels (3 % with wait states) and 97 % of micro-benchmarks; all rows are exact."""
     different = []
     for row in rows():
         if row.core != core:

@@ -72,9 +72,10 @@ def document(counts: dict[Row, int]) -> str:
     lines = [
         "# Validation: cycles against RTL simulation",
         "",
-        "Written by `python -m tests.timing.validate`; do not edit. The data is that of tests/timing/data/README.md: cycles between two stores, counted in RTL simulation (Verilator) of the",
-        "cores' own sources. Ours are those of `rvsim run PROGRAM.elf --platform rtl-MEMORY --core CORE`, exact models ([timing.md](timing.md)). Rows on which a core takes an exception that",
-        "others do not take have no counts and are left out.",
+        "Written by `python -m tests.timing.validate`; do not edit. The data is that of tests/timing/data/README.md:",
+        "cycles between two stores, counted in RTL simulation (Verilator) of the cores' own sources. Ours are those of",
+        "`rvsim run PROGRAM.elf --platform rtl-MEMORY --core CORE`, exact models ([pipelines.md](pipelines.md)). Rows",
+        "on which a core takes an exception that others do not take have no counts and are left out.",
         "",
         "![Simulated against RTL cycles](validation.svg)",
         "",
@@ -142,7 +143,9 @@ def picture(counts: dict[Row, int]) -> str:
         parts.append(f'<text x="{at:.1f}" y="{size + 16}" text-anchor="middle">1e{power}</text>')
         parts.append(f'<text x="-6" y="{size - at + 4:.1f}" text-anchor="end">1e{power}</text>')
     for core, colour in zip(CORES, colours, strict=True):
-        dots = sorted({(round(place(r.cycles), 1), round(size - place(n), 1)) for r, n in counts.items() if r.core == core})
+        dots = sorted(
+            {(round(place(r.cycles), 1), round(size - place(n), 1)) for r, n in counts.items() if r.core == core}
+        )
         marks = "".join(f'<circle cx="{x}" cy="{y}" r="1.6"/>' for x, y in dots)
         parts.append(f'<g fill="{colour}" fill-opacity="0.7">{marks}</g>')
         y = 16 * CORES.index(core) + 12
@@ -150,7 +153,8 @@ def picture(counts: dict[Row, int]) -> str:
         parts.append(f'<text x="{size + 24}" y="{y}">{core}</text>')
     parts.append(f'<text x="{size / 2}" y="{size + 36}" text-anchor="middle">cycles in RTL simulation</text>')
     parts.append(
-        f'<text transform="translate(-36,{size / 2}) rotate(-90)" text-anchor="middle">simulated cycles</text></g></svg>'
+        f'<text transform="translate(-36,{size / 2}) rotate(-90)" text-anchor="middle">simulated cycles</text>'
+        "</g></svg>"
     )
     return "\n".join(parts) + "\n"
 
