@@ -17,7 +17,7 @@ import pytest
 from rvsim._version import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
-BUILT = ("*.so", "_generated", "_bundle", "_hart.c", "_kernel.c", "__pycache__", "*.egg-info")
+BUILT = ("*.so", "_generated", "_bundle", "_hart.c", "_exact.c", "_kernel.c", "__pycache__", "*.egg-info")
 LEFT_OVERS = ("rvsim/isa/_bundle/old.msgpack", "rvsim/machine/_generated/old.h", "rvsim/machine/_hart.old.so")
 BUILD = "import sys; from setuptools import build_meta; print(getattr(build_meta, 'build_' + sys.argv[1])(sys.argv[2]))"
 
@@ -76,7 +76,7 @@ def test_the_sdist_holds_sources_and_nothing_built(sdist):
     needed = sources("*.py", "*.pyx", "*.core_desc", "*.lark", "*.toml", "*.c", "*.h", "*.S", "*.ld", "*.elf")
     assert needed <= names, needed - names
     assert {"LICENSE", "README.md", "Makefile", "tests/conftest.py", "docs/architecture.md"} <= names
-    assert not names & {*LEFT_OVERS, "rvsim/machine/_hart.c", "accel/conv/_kernel.c"}
+    assert not names & {*LEFT_OVERS, "rvsim/machine/_hart.c", "rvsim/timing/_exact.c", "accel/conv/_kernel.c"}
 
 
 @pytest.mark.slow
@@ -87,6 +87,7 @@ def test_the_wheel_holds_what_runs(wheel):
     needed |= {name for name in sources("*.c", "*.h") if name.startswith("kernels/")}
     assert needed <= names, needed - names
     assert fnmatch.filter(names, "rvsim/isa/_bundle/*")
+    assert fnmatch.filter(names, "rvsim/timing/_exact.*.so")
     assert fnmatch.filter(names, "rvsim/machine/_hart.*.so") and fnmatch.filter(names, "accel/conv/_kernel.*.so")
     tops = {name.split("/")[0] for name in names}
     assert tops == {"rvsim", "accel", "kernels", f"rvsim_accel-{__version__}.dist-info"}
@@ -101,7 +102,7 @@ def test_the_wheel_works_away_from_the_tree(wheel, tmp_path):
         archive.extractall(tmp_path)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     code = (
-        "import rvsim.machine._hart, accel.conv._kernel, kernels; from rvsim.cli.main import main;"
+        "import rvsim.machine._hart, rvsim.timing._exact, accel.conv._kernel, kernels; from rvsim.cli.main import main;"
         "print(kernels.__file__, rvsim.__file__); raise SystemExit(main(['--version']))"
     )
     done = subprocess.run(

@@ -46,7 +46,7 @@ print(peak, file=sys.stderr)
     [
         ["hello"], ["hello", "--quiet"], ["hello", "--engine", "interp"],
         ["hello", "--max-instructions", "1000000", "a"],
-        ["hello", "--platform", "rtl-ideal", "--set", "platform.region.ram.size_kib=256"],
+        ["hello", "--platform", "rtl-ideal", "--set", "platform.region.ram.size_kib=256", "--timing", "table"],
     ],
     ids=" ".join,
 )  # fmt: skip

@@ -222,7 +222,8 @@ def test_wait_states_are_not_in_the_table_of_a_core(file: Path) -> None:
     assert on(file, EXIT).warnings == []
     (warning,) = on(file, EXIT, settings={"platform.region.rom.fetch_wait": "1"}).warnings
     assert warning == (
-        "the table of core ideal is of memory without wait states: those of platform mine are not in the cycles"
+        "the table of core ideal is of memory without wait states: those of platform mine are not in the cycles "
+        "(--timing exact, with a core that has an exact model)"
     )
 
 
@@ -252,6 +253,22 @@ def test_the_command_line(file: Path, tmp_path: Path, capfd: pytest.CaptureFixtu
     words = [*li(T0, 0x1000_0000), sw(A0, T0), NOP, sw(A0, T0, 4), addi(A0, ZERO, 9), sw(A0, T0, 8)]
     program.write_bytes(elf(code(*words)))
     assert main(["run", str(program), "--platform", "rtl-d2", "--core", "ibex-small", "--json", "-"]) == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out)["roi"] == {"cycles": 5, "instructions": 2, "checksum": 9}
+    assert err == ""
+    arguments = [
+        "run",
+        str(program),
+        "--platform",
+        "rtl-d2",
+        "--core",
+        "ibex-small",
+        "--json",
+        "-",
+        "--timing",
+        "table",
+    ]
+    assert main(arguments) == 0
     out, err = capfd.readouterr()
     assert json.loads(out)["roi"] == {"cycles": 3, "instructions": 2, "checksum": 9}
     assert "those of platform rtl-d2 are not in the cycles" in err

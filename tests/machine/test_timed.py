@@ -82,7 +82,9 @@ def test_a_snapshot_goes_on_as_if_nothing_had_been(program: str, core: str, tmp_
 
 def test_mcycle_is_the_pipeline_s() -> None:
     """Two reads: what lies between them, on Hazard3 with a multiplication of 34 cycles."""
-    source = "_start: nop\n nop\n csrr a0, mcycle\n mul a1, a2, a3\n csrr a4, mcycle\n sub a0, a4, a0\n li a7, 93\n ecall\n"
+    source = (
+        "_start: nop\n nop\n csrr a0, mcycle\n mul a1, a2, a3\n csrr a4, mcycle\n sub a0, a4, a0\n li a7, 93\n ecall\n"
+    )
     for core, cycles in (("hazard3-small", 35), ("hazard3-fast", 2), ("ibex-small", 4)):
         result = Machine(parse_elf(assemble(source)), core=core, timing="exact").run()
         assert result.exit_code == cycles, core

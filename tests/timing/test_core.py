@@ -14,7 +14,10 @@ TEXT = Path(CORES, "ibex-small.toml").read_text()
 
 
 def test_the_bundled_cores() -> None:
-    assert core_names() == ["ibex-small", "ideal"]
+    assert core_names() == [
+        "cv32e40p", "hazard3-fast", "hazard3-small", "ibex-maxperf", "ibex-small", "ideal", "picorv32",
+        "vexriscv-custom",
+    ]  # fmt: skip
     for name in core_names():
         assert load_core_timing(name).name == name
     assert load_core_timing("ibex") == load_core_timing("ibex-small")
@@ -101,7 +104,7 @@ def test_files_that_cannot_be(old: str, new: str, message: str, tmp_path: Path) 
 @pytest.mark.parametrize("name", ["ibx", "", "on", "ideal.tml", "../cores/ideal", "missing.toml"])
 def test_cores_that_do_not_exist(name: str) -> None:
     with pytest.raises(
-        UsageError, match=r"--core: expected one of ibex-small, ideal or a FILE\.toml|cannot read the core"
+        UsageError, match=r"--core: expected one of cv32e40p, .*, vexriscv-custom or a FILE\.toml|cannot read the core"
     ):
         load_core_timing(name)
 
