@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LEFT_OUT = (".*", "build", "dist", "__pycache__", "*.egg-info", "*.so", "_hart.c", "_kernel.c", "_generated", "_bundle")
+LEFT_OUT = (".*", "build", "dist", "__pycache__", "*.egg-info", "*.so", "_hart.c", "_exact.c", "_kernel.c", "_generated", "_bundle")
 # What reaches the extension modules in the tests' own process: a child of a test has no sanitizer's library.
 TESTS = ("tests/machine", "tests/accel", "tests/debug/test_history.py", "tests/differential")
 CHILDREN = ("command_line", "nothing_heavy", "ends_with_124", "ctrl_c", "imports", "damaged_file", "others_may_write")
@@ -107,7 +107,7 @@ def coverage(arguments: list[str]) -> int:
     """Lines of the Cython modules that the tests execute."""
     folder = copy("coverage")
     build(folder, RVSIM_COVERAGE="1")
-    modules = ("rvsim/machine/_hart.pyx", "accel/conv/_kernel.pyx")
+    modules = ("rvsim/machine/_hart.pyx", "rvsim/timing/_exact.pyx", "accel/conv/_kernel.pyx")
     (folder / ".coveragerc").write_text(
         f"[run]\nplugins = Cython.Coverage\nparallel = true\ninclude = {','.join(modules)}\n"
     )
