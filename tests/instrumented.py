@@ -14,7 +14,19 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LEFT_OUT = (".*", "build", "dist", "__pycache__", "*.egg-info", "*.so", "_hart.c", "_exact.c", "_kernel.c", "_generated", "_bundle")
+LEFT_OUT = (
+    ".*",
+    "build",
+    "dist",
+    "__pycache__",
+    "*.egg-info",
+    "*.so",
+    "_hart.c",
+    "_exact.c",
+    "_kernel.c",
+    "_generated",
+    "_bundle",
+)
 # What reaches the extension modules in the tests' own process: a child of a test has no sanitizer's library.
 TESTS = ("tests/machine", "tests/accel", "tests/debug/test_history.py", "tests/differential")
 CHILDREN = ("command_line", "nothing_heavy", "ends_with_124", "ctrl_c", "imports", "damaged_file", "others_may_write")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rvsim.timing import CoreTiming
     from rvsim.timing.platform import Platform, WaitStates
 
-MOST_CYCLES = 4096
-"""More than any instruction takes: a division, four accesses at the most wait states there are, a refill."""
+BUSY_CYCLES, BUS_CYCLES = 256, 48
+"""More cycles, and more accesses to memory, than any instruction takes: a division, fence.i; lines of caches filled."""
 
 
 class Timed:
@@ -51,13 +51,15 @@ class Timed:
         if not timing.model:
             raise UsageError(f"--timing exact: core {timing.name} has no exact model; choose another core, or table")
         try:
-            self.pipeline = Pipeline(timing.model, timing.pipeline, *_waits(platform, timing.name), entry)
+            regions, outside = _waits(platform, timing.name)
+            self.pipeline = Pipeline(timing.model, timing.pipeline, regions, outside, entry)
         except (ValueError, OverflowError) as error:
             raise UsageError(f"core {timing.name}: [pipeline]: {error}") from None
         self._hart = hart
         self._instructions = instructions
         self._described: dict[tuple[int, int, int], bytes] = {}
-        hart.use_pipeline(self.pipeline.shown, MOST_CYCLES)
+        longest = max(*outside, *(wait for region in regions for wait in region[2:]))
+        hart.use_pipeline(self.pipeline.shown, BUSY_CYCLES + BUS_CYCLES * (1 + longest))
 
     def state(self) -> dict[str, Any]:
         """For snapshots, behind the hart's own."""

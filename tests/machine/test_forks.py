@@ -53,7 +53,8 @@ round:
     beqz t1, 5f
     {load} a3, {offset}(t1)
     j    2b
-5:  la   t2, out
+5:  {busy}
+    la   t2, out
     sub  t2, a5, t2
     add  s3, s3, t2
     call victim
@@ -74,6 +75,12 @@ right:      {right}
 last_left:  {last_left}
 last_right: {last_right}
 """
+# Keeps other registers so busy that the merge's are in memory outside of it.
+BUSY = (
+    "li t6, {times}\n7:"
+    + "".join(f" add s{n}, s{n}, t6\n xor s{n}, s{n}, s{n + 1}\n" for n in range(4, 11))
+    + (" addi t6, t6, -1\n bnez t6, 7b")
+)
 PLACES = {
     "no memory": "0x40000000",
     "split": "keys + 1",
@@ -83,7 +90,7 @@ PLACES = {
 }
 
 
-def machine(tier: Tier, seed: int = 3, last: str = "out", load: str = "lw", **places: Any) -> Machine:
+def machine(tier: Tier, seed: int = 3, last: str = "out", load: str = "lw", busy: str = "", **places: Any) -> Machine:
     """Not begun; `places` gives for left or right a number in its last table, and what stands there."""
     rng = random.Random(seed)
     keys = [key for _ in range(2) for key in sorted(rng.randrange(-(1 << 31), 1 << 31) for _ in range(KEYS))]
@@ -96,7 +103,7 @@ def machine(tier: Tier, seed: int = 3, last: str = "out", load: str = "lw", **pl
         if name in places:
             rows[places[name][0]] = places[name][1]
         text["last_" + name] = ".word " + ", ".join([*rows, "0"])
-    source = SOURCE.format(keys="\n".join(f"    .word {key}" for key in keys), load=load, offset=0, **text)
+    source = SOURCE.format(keys="\n".join(f"    .word {key}" for key in keys), load=load, offset=0, busy=busy, **text)
     with tier.chosen():
         return Machine(
             parse_elf(assemble(source.replace("LAST", last), defines={"ROUNDS": ROUNDS}), "fork.elf"), core="ibex-small"
@@ -107,7 +114,7 @@ def agree(**how: Any) -> None:
     ends = []
     for tier in (INTERPRETER, *TIERS):
         m = machine(tier, **how)
-        m.run(100_000)
+        m.run(900_000)
         ends.append(observed(m))
         assert ends[-1]["registers"][8] <= 1, "the last round has begun"
     for other in ends[1:]:
@@ -130,6 +137,14 @@ def test_it_is_compiled_as_such(way: dict[str, Any]) -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_ways_in_any_order(seed: int, load: str) -> None:
     agree(seed=seed, load=load)
+
+
+@pytest.mark.parametrize(("times", "seed"), [(8, 2), (8, 12), (8, 39), (20, 15), (40, 12)])
+def test_registers_that_are_in_memory_outside(times: int, seed: int) -> None:
+    m = machine(COMPILED_SOON, seed=seed, busy=BUSY.format(times=times))
+    m.run(900_000)
+    assert forks(m)
+    agree(seed=seed, busy=BUSY.format(times=times))
 
 
 @pytest.mark.parametrize("place", PLACES)
