@@ -58,6 +58,7 @@ cdef extern from "hart.h":
         uint32_t key
         missed *sites
         timing_op *ops
+        uint64_t *lost
         void *allocation
         insn *code
     struct recent:
@@ -182,7 +183,7 @@ cdef extern from "hart.h":
     void timed_data(hart *, block *, insn *, uint32_t, uint32_t, int) noexcept nogil
     void timed_fetch(hart *, block *) noexcept nogil
     void timed_fence_i(hart *, block *, insn *) noexcept nogil
-    void timed_tell(hart *, uint32_t, uint32_t, int, int) noexcept nogil
+    void timed_tell(hart *, uint32_t, uint32_t, int) noexcept nogil
     void cached_data(hart *, block *, insn *, uint32_t, uint32_t, int) noexcept nogil
     void cached_fetch(hart *, block *) noexcept nogil
     void cached_fence_i(hart *, block *, insn *) noexcept nogil
@@ -200,7 +201,7 @@ cdef extern from "hart.h":
 
 cdef extern from "../timing/exact/pipeline.h":
     enum:
-        K_ECALL
+        K_ECALL, CAUSES
     ctypedef struct timing_op:
         uint8_t kind, size
     ctypedef struct retired:
@@ -553,6 +554,7 @@ cdef class Hart:
     cdef readonly Reuse fetch_reuse, data_reuse
     cdef int fetch_shift         # log2 of the bytes that no block may leave; 32 where nobody looks at fetches
     cdef uint64_t worst_fetch, worst_access  # cycles that a way into a block, or an instruction with accesses, may wait for caches
+    cdef dict folded_lost        # pc -> cycles lost by cause, of blocks that are gone
     cdef dict folded_sites       # pc -> [fetch, load, store misses, cycles] of blocks that are gone
     cdef uint64_t trapped_fetches  # instructions that were fetched and did not retire
     cdef uint64_t port[2]        # loads and stores of other bus masters, which caches do not see
@@ -584,6 +586,7 @@ cdef class Hart:
         self.folded = {}
         self.joins = set()
         self.folded_sites = {}
+        self.folded_lost = {}
         self.interpret, self.handlers, self.fused, self.fetch_shift = hart_run, handler_address, &fused_address, 32
         self.forget_places()
         self.nowhere = new_block(0, &self.h)
@@ -868,8 +871,34 @@ cdef class Hart:
     cdef void tell(self, uint32_t to, uint32_t next_pc) noexcept nogil:
         """Tell the pipeline what has retired: of the block it is in, the instructions before one."""
         if self.h.timed != NULL and self.h.timed.block != NULL:
-            timed_tell(&self.h, min(to, self.h.timed.block.count_n), next_pc, 4 if self.half_word(next_pc) & 3 == 3 else 2, 0)
+            timed_tell(&self.h, min(to, self.h.timed.block.count_n), next_pc, 4 if self.half_word(next_pc) & 3 == 3 else 2)
             self.h.timed.block = NULL
+
+    def lost(self):
+        """With exact cycles: by address of an instruction, the cycles it lost by each cause (enum timing_cause)."""
+        cdef int i
+        cdef uint32_t j
+        cdef block *b
+        self.fold_dead()
+        all = {pc: list(entry) for pc, entry in self.folded_lost.items()}
+        for i in range(self.block_count):
+            b = self.blocks[i]
+            for j in range(b.count_n if b.lost != NULL else 0):
+                add_lost(all, b.pc + b.meta[j].offset, &b.lost[j * CAUSES])
+        return all
+
+    def restore_lost(self, rows):
+        """Go back to what `lost` gave, behind `restore`.
+
+        Raises
+        ------
+        TypeError, ValueError, OverflowError
+            They are none; nothing has changed.
+        """
+        all = {int(pc) & 0xffffffff: [check_count(value) for value in entry] for pc, *entry in rows}
+        if any(len(entry) != CAUSES for entry in all.values()):
+            raise ValueError("the state's lost cycles are damaged")
+        self.folded_lost = all
 
     def redirected(self, uint32_t pc, uint32_t target):
         """A trap, or an interrupt, before the instruction at `pc`; the cycles it takes."""
@@ -890,9 +919,9 @@ cdef class Hart:
         if self.h.timed == NULL or self.standing == NULL or self.h.timed.block == NULL:
             return self.cycles
         after = self.standing.pc + self.standing.meta[i + 1].offset if i + 1 < self.standing.count_n else self.standing.end
-        timed_tell(&self.h, i, self.standing.pc + self.standing.meta[i].offset, self.standing.ops[i].size, 0)
+        timed_tell(&self.h, i, self.standing.pc + self.standing.meta[i].offset, self.standing.ops[i].size)
         before = self.h.timed.pipeline.cycles
-        timed_tell(&self.h, i + 1, after, 4 if self.half_word(after) & 3 == 3 else 2, 1)
+        timed_tell(&self.h, i + 1, after, 4 if self.half_word(after) & 3 == 3 else 2)
         return <int64_t>before + self.h.timed.report.seen + self.stall_cycles
 
     def fence_i(self):
@@ -1314,7 +1343,8 @@ cdef class Hart:
         b = new_block(n, &self.h)
         if self.h.timed != NULL:
             b.ops = <timing_op *>PyMem_Calloc(n, sizeof(timing_op))
-            if b.ops == NULL:
+            b.lost = <uint64_t *>PyMem_Calloc(n * CAUSES, sizeof(uint64_t))
+            if b.ops == NULL or b.lost == NULL:
                 free_block(b, self)
                 raise MemoryError
         if self.caching:
@@ -1490,6 +1520,8 @@ cdef class Hart:
                 extra = self.extra_cycles(b, j)
                 if b.sites != NULL:
                     add_site(self.folded_sites, b.pc + b.meta[j].offset, &b.sites[j])
+                if b.lost != NULL:
+                    add_lost(self.folded_lost, b.pc + b.meta[j].offset, &b.lost[j * CAUSES])
                 if (n and b.meta[j].instruction != NO_INSTRUCTION) or extra:
                     size = (b.meta[j + 1].offset if j + 1 < b.count_n else b.end - b.pc) - b.meta[j].offset
                     # Under other words of the same address: a program that rewrites itself stays bounded by its memory.
@@ -2329,7 +2361,7 @@ cdef class Hart:
         cdef int64_t total = self.folded_cycles + self.stall_cycles + self.traps * self.trap_cost
         if self.h.timed != NULL:
             if self.standing != NULL and self.h.timed.block != NULL:
-                timed_tell(&self.h, self.stands_at, self.standing.pc + self.standing.meta[self.stands_at].offset, self.standing.ops[self.stands_at].size, 0)
+                timed_tell(&self.h, self.stands_at, self.standing.pc + self.standing.meta[self.stands_at].offset, self.standing.ops[self.stands_at].size)
             total += self.h.timed.pipeline.cycles
         if self.dcache is not None:
             total += self.dcache.c.stall_cycles
@@ -2485,6 +2517,19 @@ cdef int append(block ***list_, int *count, int *room, block *b) except -1:
     return 0
 
 
+cdef int add_lost(dict all, uint32_t pc, uint64_t *lost) except -1:
+    """Add the cycles that an instruction lost to those by address."""
+    cdef int cause
+    cdef uint64_t total = 0
+    for cause in range(CAUSES):
+        total += lost[cause]
+    if total:
+        entry = all.setdefault(pc, [0] * CAUSES)
+        for cause in range(CAUSES):
+            entry[cause] += lost[cause]
+    return 0
+
+
 cdef int add_site(dict sites, uint32_t pc, missed *s) except -1:
     """Add what an instruction missed to the counts by address."""
     if s.misses[0] or s.misses[1] or s.misses[2] or s.cycles:
@@ -2540,6 +2585,7 @@ cdef void free_block(block *b, Hart hart_) noexcept:
     PyMem_Free(b.exits)
     PyMem_Free(b.sites)
     PyMem_Free(b.ops)
+    PyMem_Free(b.lost)
     PyMem_Free(b.allocation)
 
 

@@ -79,6 +79,7 @@ struct block {
     uint32_t key;
     struct missed *sites;  /* count_n, NULL without caches and exact cycles */
     struct timing_op *ops; /* count_n, NULL without exact cycles */
+    uint64_t *lost;        /* with them: of each instruction, cycles lost by each cause */
     void *allocation;      /* what to free */
     __attribute__((aligned(64))) struct insn code[]; /* count_n instructions and an end marker: where they are needs no load */
 };

@@ -120,6 +120,12 @@ def _functions(machine: Machine, rows: list) -> list[FunctionProfile]:
         if n >= 0 and pc >= functions[n].end:
             n = -1
         totals[n] = [a + b for a, b in zip(totals.get(n, (0, 0, 0, 0)), values, strict=True)]
+    lost: dict[int, dict[str, int]] = {}
+    for pc, causes in machine.timed.lost().items() if machine.timed is not None else ():
+        n = bisect_right(starts, pc) - 1
+        of = lost.setdefault(-1 if n >= 0 and pc >= functions[n].end else n, {})
+        for cause, cycles in causes.items():
+            of[cause] = of.get(cause, 0) + cycles
     nowhere = ("(no function)", 0, 0)
     profiles = []
     for n, (instructions, cycles, icache, dcache) in totals.items():
@@ -133,6 +139,7 @@ def _functions(machine: Machine, rows: list) -> list[FunctionProfile]:
                 cycles=cycles,
                 icache_misses=icache,
                 dcache_misses=dcache,
+                lost_cycles=lost.get(n, {}),
             )
         )
     return sorted(profiles, key=lambda p: -p.cycles)

@@ -121,6 +121,8 @@ class FunctionProfile(Record):
         Misses of the instruction cache in it; 0 without one.
     dcache_misses : int
         Misses of the data cache in it; 0 without one.
+    lost_cycles : dict of str to int
+        With exact cycles: those beyond an instruction's first, by what they were lost to (docs/pipelines.md).
     """
 
     name: str
@@ -130,6 +132,7 @@ class FunctionProfile(Record):
     cycles: int
     icache_misses: int = 0
     dcache_misses: int = 0
+    lost_cycles: dict[str, int] = {}
 
 
 class CacheReport(Record):

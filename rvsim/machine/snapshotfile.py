@@ -247,6 +247,7 @@ class TimedState(TypedDict):
     """Of `Timed`."""
 
     hart: CachedHartState
+    lost: list[tuple[Word, Count, Count, Count, Count, Count, Count, Count, Count, Count, Count]]
     cycles: Count
     pipeline: Annotated[bytes, msgspec.Meta(max_length=256)]
     contents: bytes

@@ -17,7 +17,7 @@ struct timed {
     uint32_t accesses, operands;
     struct { uint32_t index, address; } access[2 * BLOCK_LIMIT];
     struct { uint32_t index, rs1, rs2; } operand[BLOCK_LIMIT];
-    timing_report report;    /* of the instruction told last, where asked for */
+    timing_report report;    /* of the instruction told last */
     void (*describe)(struct hart *, uint32_t pc, timing_op *); /* the instruction at any address */
     struct { uint32_t pc, known; timing_op op; } at[TIMED_AT]; /* those asked for, by their address */
 };
@@ -36,7 +36,7 @@ static const timing_op *timed_at(void *of, uint32_t pc)
 }
 
 /* Tell instructions up to, not including, one; `next_pc` retires behind the last of them. */
-static void timed_tell(struct hart *h, uint32_t to, uint32_t next_pc, int next_size, int reported)
+static void timed_tell(struct hart *h, uint32_t to, uint32_t next_pc, int next_size)
 {
     struct timed *t = h->timed;
     struct block *b = t->block;
@@ -53,7 +53,8 @@ static void timed_tell(struct hart *h, uint32_t to, uint32_t next_pc, int next_s
         if (access < t->accesses && t->access[access].index == i) r.address = t->access[access].address;
         while (operand < t->operands && t->operand[operand].index < i) operand++;
         if (operand < t->operands && t->operand[operand].index == i) r.rs1 = t->operand[operand].rs1, r.rs2 = t->operand[operand].rs2;
-        b->sites[i].cycles += t->pipeline->step(t->pipeline, op, &r, reported && i + 1 == to ? &t->report : NULL);
+        b->sites[i].cycles += t->pipeline->step(t->pipeline, op, &r, &t->report);
+        for (int cause = 0; cause < CAUSES; cause++) b->lost[i * CAUSES + cause] += t->report.lost[cause];
     }
     if (to > t->told) t->told = to;
     if (to == b->count_n) t->block = NULL;
@@ -81,7 +82,7 @@ static void timed_operands(struct hart *h, struct block *b, struct insn *in, uin
 static void timed_fetch(struct hart *h, struct block *b)
 {
     struct timed *t = h->timed;
-    if (t->block) timed_tell(h, t->block->count_n, b->pc, b->ops[0].size, 0);
+    if (t->block) timed_tell(h, t->block->count_n, b->pc, b->ops[0].size);
     t->block = b;
     t->told = t->accesses = t->operands = 0;
     t->taken = b->taken;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rvsim.errors import UsageError
-from rvsim.timing._exact import Pipeline
+from rvsim.timing._exact import CAUSE_NAMES, Pipeline
 from rvsim.timing.operation import ILLEGAL, describe
 
 TYPE_CHECKING = False
@@ -63,12 +63,21 @@ class Timed:
 
     def state(self) -> dict[str, Any]:
         """For snapshots, behind the hart's own."""
-        return {"hart": self._hart.cache_state(), **self.pipeline.state()}
+        lost = [[pc, *cycles] for pc, cycles in sorted(self._hart.lost().items())]
+        return {"hart": self._hart.cache_state(), "lost": lost, **self.pipeline.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a `state`, behind the hart's own."""
         self.pipeline.restore(state)
         self._hart.cache_restore(state["hart"])
+        self._hart.restore_lost(state["lost"])
+
+    def lost(self) -> dict[int, dict[str, int]]:
+        """By address of an instruction: cycles beyond its first, by what they were lost to."""
+        return {
+            pc: {name: n for name, n in zip(CAUSE_NAMES, cycles, strict=True) if n}
+            for pc, cycles in self._hart.lost().items()
+        }
 
     def operation(self, number: int, word: int, following: int) -> bytes:
         """What the pipeline sees of an instruction word (`rvsim.timing.operation.describe`)."""

@@ -59,6 +59,7 @@ def run_tables(result: RunResult, top: int = TOP) -> list[Table]:
             _symbols(result, top),
             _caches(result),
             _functions(result, top),
+            _lost(result, top),
             _accelerator(result),
         )
         if table.rows
@@ -134,6 +135,14 @@ def _caches(result: RunResult) -> Table:
         ("cache", "accesses", "misses", "ratio", "evictions", "written back", "bytes in", "stall cycles"),
         values,
     )
+
+
+def _lost(result: RunResult, top: int) -> Table:
+    """What exact cycles were lost to, by function."""
+    shown = [each for each in result.functions[:top] if each.lost_cycles]
+    causes = list(dict.fromkeys(cause for each in shown for cause in each.lost_cycles))
+    rows: list[tuple[Cell, ...]] = [(f.name, *(f.lost_cycles.get(cause) for cause in causes)) for f in shown]
+    return Table("Cycles lost", ("function", *(cause.replace("_", "-") for cause in causes)), rows)
 
 
 def _functions(result: RunResult, top: int) -> Table:
