@@ -85,18 +85,6 @@ static void cache_invalidate(struct cache *c)
     cache_forget_recent(c);
 }
 
-/* Write changed lines back and keep them; the cycles it takes. */
-static uint64_t cache_clean(struct cache *c)
-{
-    uint64_t cleaned = 0;
-    for (size_t n = 0; n < (size_t)c->set_count * c->ways; n++)
-        if (c->lines[n] != NO_LINE && c->lines[n] & 1) { c->lines[n] ^= 1; cleaned++; }
-    if (c->back) memset(c->recent->lines[1], 0xff, sizeof c->recent->lines[1]);
-    c->write_backs += cleaned;
-    c->stall_cycles += cleaned * c->writeback_cycles;
-    return cleaned * c->writeback_cycles;
-}
-
 /* ------------------------------------------------------------ the table, and times */
 static inline uint32_t cache_set(const struct cache *c, uint32_t line) { return line & (c->set_count - 1); }
 static inline int is_recent(const struct cache *c, uint32_t line) { return c->recent->lines[0][line % RECENT] == line; }
@@ -105,6 +93,25 @@ static inline uint32_t way_of(const struct cache *c, const uint32_t *lines, uint
     uint32_t way = 0;
     while (way < c->ways && lines[way] >> 1 != line) way++;
     return way;
+}
+
+/* Under LRU the table may be the only one to know. */
+static inline int is_dirty(const struct cache *c, size_t n)
+{
+    uint32_t line = c->lines[n] >> 1;
+    return c->lines[n] != NO_LINE && (c->lines[n] & 1 || (c->timed && c->back && c->recent->lines[1][line % RECENT] == line));
+}
+
+/* Write changed lines back and keep them; the cycles it takes. */
+static uint64_t cache_clean(struct cache *c)
+{
+    uint64_t cleaned = 0;
+    for (size_t n = 0; n < (size_t)c->set_count * c->ways; n++)
+        if (is_dirty(c, n)) { c->lines[n] &= ~1u; cleaned++; }
+    if (c->back) memset(c->recent->lines[1], 0xff, sizeof c->recent->lines[1]);
+    c->write_backs += cleaned;
+    c->stall_cycles += cleaned * c->writeback_cycles;
+    return cleaned * c->writeback_cycles;
 }
 
 static void cache_forget_line(struct cache *c, uint32_t line)
@@ -117,8 +124,9 @@ static void cache_remember(struct cache *c, uint32_t line, int dirty, uint64_t w
 {
     uint32_t slot = line % RECENT, set = cache_set(c, line), other = c->recent->lines[0][slot];
     if (c->timed && other != line && other != NO_LINE) { /* which stays in the cache, with its time */
-        size_t first = (size_t)cache_set(c, other) * c->ways;
-        c->used[first + way_of(c, c->lines + first, other)] = c->recent->used[slot];
+        size_t first = (size_t)cache_set(c, other) * c->ways, n = first + way_of(c, c->lines + first, other);
+        c->used[n] = c->recent->used[slot];
+        c->lines[n] |= (uint32_t)is_dirty(c, n);
     }
     if (!c->timed && c->policy != CACHE_RANDOM && c->last[set] != line) {
         if (c->last[set] != NO_LINE) cache_forget_line(c, c->last[set]);
@@ -161,7 +169,10 @@ static void cache_rank(struct cache *c, uint64_t when)
     if (c->policy != CACHE_LRU || c->ranked) return;
     for (uint32_t set = 0; set < c->set_count; set++) {
         size_t first = (size_t)set * c->ways;
-        for (uint32_t way = 0; way < c->ways; way++) c->used[first + way] = cache_age(c, first + way, when);
+        for (uint32_t way = 0; way < c->ways; way++) {
+            c->used[first + way] = cache_age(c, first + way, when);
+            c->lines[first + way] |= (uint32_t)is_dirty(c, first + way);
+        }
         for (uint32_t way = 1; way < c->ways; way++) {
             uint64_t age = c->used[first + way];
             uint32_t line = c->lines[first + way], to = way;
@@ -204,11 +215,9 @@ static uint32_t cache_victim(struct cache *c, uint32_t set, uint64_t when)
 /* The first store, under LRU, to a line that is in the table; 0 when it is something else, and nothing has been done. */
 static inline int cache_dirtied(struct cache *c, uint32_t line, uint64_t when)
 {
-    uint32_t slot = line % RECENT, *lines = c->lines + (size_t)cache_set(c, line) * c->ways;
+    uint32_t slot = line % RECENT;
     if (!c->back || !is_recent(c, line)) return 0;
-    while (*lines >> 1 != line) lines++;
-    *lines |= 1;
-    c->recent->lines[1][slot] = line;
+    c->recent->lines[1][slot] = line; /* which is enough: is_dirty */
     c->recent->used[slot] = when;
     return 1;
 }
@@ -230,7 +239,7 @@ static uint32_t cache_access(struct cache *c, uint32_t line, int store, uint64_t
         way = cache_victim(c, set, when);
         if (lines[way] != NO_LINE) {
             c->evictions++;
-            if (lines[way] & 1) { c->write_backs++; cycles += c->writeback_cycles; }
+            if (is_dirty(c, (size_t)set * c->ways + way)) { c->write_backs++; cycles += c->writeback_cycles; }
             cache_forget_line(c, lines[way] >> 1);
         }
         lines[way] = line << 1;
@@ -245,7 +254,7 @@ static uint32_t cache_access(struct cache *c, uint32_t line, int store, uint64_t
             uint64_t bit = 1ull << (node >> 1);
             c->tree[set] = node & 1 ? c->tree[set] & ~bit : c->tree[set] | bit;
         }
-    cache_remember(c, line, lines[way] & 1, when);
+    cache_remember(c, line, is_dirty(c, (size_t)set * c->ways + way), when);
     c->stall_cycles += cycles;
     return cycles;
 }
