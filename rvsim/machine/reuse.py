@@ -103,6 +103,10 @@ class ReuseDistances:
             )
         if machine.caches is not None:
             raise UsageError("expected a core without caches: every cache is looked at; take away icache and dcache")
+        if machine.timed is not None:
+            raise UsageError(
+                "expected a core that is a table of cycles, found exact cycles; make it with timing='table'"
+            )
         self._machine, self._line_bytes = machine, line_bytes
         self._streams = [Reuse(lines.bit_length(), max_ways, line_bytes) for _ in range(2)]
         machine.hart.use_reuse(*self._streams)

@@ -15,6 +15,7 @@ from rvsim.cli.main import main
 from rvsim.errors import UsageError
 from rvsim.machine import Machine
 from rvsim.machine.elf import parse_elf
+from rvsim.machine.reuse import ReuseDistances
 from rvsim.timing import core_names, load_core_timing
 from rvsim.timing._exact import Pipeline, model_fields, model_names
 from tests.machine.programs import LIMIT, guest
@@ -114,6 +115,13 @@ def test_models_that_cannot_be(lines: list[str], message: str, tmp_path: Path) -
     with pytest.raises(UsageError) as raised:
         Machine.from_elf(guest("hello").source, core=str(tmp_path / "x.toml"), timing="exact")
     assert message in str(raised.value)
+
+
+def test_stack_distances_are_not_of_exact_cycles(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError, match="make it with timing='table'"):
+        ReuseDistances(machine("hello", "ibex-small"))
+    assert main(["caches", str(guest("hello").source), "--timing", "exact"]) == 2
+    assert "counts misses, not cycles" in capsys.readouterr().err
 
 
 def test_exact_and_caches_exclude_each_other() -> None:
