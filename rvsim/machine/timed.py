@@ -20,6 +20,10 @@ BUSY_CYCLES, BUS_CYCLES = 256, 48
 """More cycles, and more accesses to memory, than any instruction takes: a division, fence.i; lines of caches filled."""
 
 
+MOST_REGIONS, MOST_WAIT = 31, 1000
+"""What the models' tables and times hold (exact/operation.h)."""
+
+
 class Timed:
     """One hart's pipeline.
 
@@ -50,8 +54,8 @@ class Timed:
     ) -> None:
         if not timing.model:
             raise UsageError(f"--timing exact: core {timing.name} has no exact model; choose another core, or table")
+        regions, outside = _waits(platform, timing.name)
         try:
-            regions, outside = _waits(platform, timing.name)
             self.pipeline = Pipeline(timing.model, timing.pipeline, regions, outside, entry)
         except (ValueError, OverflowError) as error:
             raise UsageError(f"core {timing.name}: [pipeline]: {error}") from None
@@ -95,8 +99,20 @@ def _waits(platform: Platform | None, core: str) -> tuple[list[tuple[int, int, i
     """Of each region first and last address and wait states of fetches, loads and stores; and those of all else."""
     if platform is None:
         return [], (0, 0, 0)
+    if len(platform.regions) > MOST_REGIONS:
+        raise UsageError(
+            f"platform {platform.name}: expected at most {MOST_REGIONS} regions for exact cycles, found "
+            f"{len(platform.regions)}; join some, or choose --timing table"
+        )
     regions = [(r.base, r.end - 1, *_three(platform.wait(r.base, core))) for r in platform.regions]
-    return regions, _three(platform.device_wait + platform.wait_states.get(core, type(platform.device_wait)()))
+    outside = _three(platform.device_wait + platform.wait_states.get(core, type(platform.device_wait)()))
+    longest = max(*outside, *(wait for region in regions for wait in region[2:]))
+    if longest > MOST_WAIT:
+        raise UsageError(
+            f"platform {platform.name}: wait states of a region and of core {core} add up to {longest}; expected at "
+            f"most {MOST_WAIT}"
+        )
+    return regions, outside
 
 
 def _three(wait: WaitStates) -> tuple[int, int, int]:

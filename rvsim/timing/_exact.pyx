@@ -52,8 +52,6 @@ cdef extern from *:
         const timing_model *model;
         timing_memory memory;
         void *contents;
-        const timing_op *words;   /* of `Pipeline.code`: one for each aligned word */
-        uint32_t first, count;
         _Alignas(8) uint8_t params[TIMING_PARAMS], state[TIMING_STATE];
     } core;
 
@@ -65,11 +63,12 @@ cdef extern from *:
         return cycles;
     }
 
+    /* Until a hart says what is in memory, for what is fetched and never retires. */
     static const timing_op *core_at(void *of, uint32_t pc)
     {
         static const timing_op illegal = {.kind = K_ILLEGAL, .size = 4};
-        const core *c = of;
-        return (pc - c->first) >> 2 < c->count ? &c->words[(pc - c->first) >> 2] : &illegal;
+        (void)of, (void)pc;
+        return &illegal;
     }
 
     typedef struct { timing_op op; retired r; } record;
@@ -79,8 +78,6 @@ cdef extern from *:
         const timing_model *model
         timing_memory memory
         void *contents
-        const timing_op *words
-        uint32_t first, count
         uint8_t params[64]
         uint8_t state[256]
     uint32_t core_step(timing_pipeline *, const timing_op *, const retired *, timing_report *) noexcept nogil
@@ -142,7 +139,6 @@ cdef class Pipeline:
     """
 
     cdef core *c
-    cdef bytes words
 
     def __cinit__(self, str model, params, regions, outside, uint32_t entry):
         cdef const timing_model *m = timing_models
@@ -187,11 +183,6 @@ cdef class Pipeline:
         if self.c != NULL:
             free(self.c.contents)
             free(self.c)
-
-    def code(self, uint32_t first, bytes words not None):
-        """The instructions in memory, for those fetched that never retire: `timing_op`s, one for each word from `first` on."""
-        self.words = words
-        self.c.words, self.c.first, self.c.count = <const timing_op *><const char *>words, first, len(words) // sizeof(timing_op)
 
     def reset(self, uint32_t entry):
         """Stand before the first instruction."""
@@ -259,14 +250,3 @@ cdef class Pipeline:
             core_step(&self.c.shown, &r[n].op, &r[n].r, &report)
             result.append((self.c.shown.cycles, <long long>before + report.seen))
         return result
-
-    def measure(self, const uint8_t[::1] records not None, int rounds=1):
-        """Show it records without asking for more than cycles: how long that takes is its speed."""
-        cdef const record *r = <const record *>&records[0]
-        cdef Py_ssize_t n, count = records.shape[0] // <Py_ssize_t>sizeof(record)
-        cdef int k
-        with nogil:
-            for k in range(rounds):
-                for n in range(count):
-                    core_step(&self.c.shown, &r[n].op, &r[n].r, NULL)
-        return self.c.shown.cycles

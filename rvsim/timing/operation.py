@@ -57,15 +57,16 @@ def describe(instruction: Instruction, class_: str, word: int, following: int = 
     sources: list[tuple[int, str]] = []
     for op in walk(instruction.body):
         if op.code == "get" and op.attr == "X":
-            source = values[op.args[0]] & 31, names.get(op.args[0], "")
+            # A register that an added instruction chooses as it runs is none that the pipeline waits for.
+            source = values.get(op.args[0], 0) & 31, names.get(op.args[0], "")
             if source not in sources:
                 sources.append(source)
         elif op.code == "put" and op.attr == "X":
-            rd = values[op.args[0]] & 31
+            rd = values.get(op.args[0], 0) & 31
         elif op.code in ("load", "store") and op.attr[0] == "MEM":
             width = op.attr[1]
         elif op.code in ("load", "store") and op.attr[0] == "CSR":
-            csr = values[op.args[0]]
+            csr = values.get(op.args[0], 0)
         elif op.code == "setpc" and op.args[0] in values:
             kind = kind or "jal"
             offset = values[op.args[0]] - here
@@ -76,7 +77,7 @@ def describe(instruction: Instruction, class_: str, word: int, following: int = 
         else:
             rs1 = register
     if class_ == "csr":  # csrrw always; csrrs and csrrc with a register other than x0, or with bits
-        given = fields["rs1" if "rs1" in fields else "uimm"].extract(word)
+        given = next((fields[name].extract(word) for name in ("rs1", "uimm") if name in fields), 1)
         writes = "RW" in instruction.name or given != 0
         zimm = 0 if "rs1" in fields else given
     number = KINDS.index(kind or "jalr")

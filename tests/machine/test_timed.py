@@ -124,6 +124,42 @@ def test_stack_distances_are_not_of_exact_cycles(capsys: pytest.CaptureFixture[s
     assert "counts misses, not cycles" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "".join(f'[[region]]\nname = "r{n}"\nbase = {n << 16:#x}\nsize_kib = 4\n' for n in range(1, 33)),
+            "platform mine: expected at most 31 regions for exact cycles, found 32",
+        ),
+        (
+            '[[region]]\nname = "r"\nbase = 0x80000000\nsize_kib = 256\nload_wait = 900\n'
+            "[wait_states.ibex-small]\nload = 101\n",
+            "wait states of a region and of core ibex-small add up to 1001; expected at most 1000",
+        ),
+    ],
+)
+def test_platforms_that_exact_cycles_cannot_have(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text('name = "mine"\n' + text)
+    with pytest.raises(UsageError, match=message):
+        machine("hello", "ibex-small", platform=str(tmp_path / "x.toml"))
+
+
+CHOOSES_A_REGISTER = """
+InstructionSet Chosen extends RV32I { instructions {
+  copy_chosen { encoding: 7'd0 :: rs2[4:0] :: rs1[4:0] :: 3'd0 :: rd[4:0] :: 7'b0001011;
+    assembly: "{name(rd)}, {name(rs1)}, {name(rs2)}";
+    behavior: { X[rd] = X[X[rs1] & 31]; } } } }
+"""
+
+
+def test_an_added_instruction_may_choose_its_register(tmp_path: Path) -> None:
+    (tmp_path / "x.core_desc").write_text(CHOOSES_A_REGISTER)
+    source = "_start: li a1, 10\n li a0, 9\n .insn r 0x0b, 0, 0, a0, a1, a2\n li a7, 93\n ecall\n"
+    elf = parse_elf(assemble(source))
+    result = Machine(elf, core="cv32e40p", timing="exact", isa_ext=(str(tmp_path / "x.core_desc"),)).run()
+    assert (result.exit_code, result.timing) == (9, "exact")
+
+
 def test_exact_and_caches_exclude_each_other() -> None:
     with pytest.raises(UsageError, match="no exact model takes"):
         machine("hello", "ibex-small", dcache="1K,2,16")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
-from tests.timing.rtl import Row, rows
+from rvsim.machine import Machine
+from tests.timing.rtl import Row, program, rows
 from tests.timing.validate import CORES, DOCS, document, instructions, our_trace, picture, simulate, trace, trace_names
 
 counts: dict[Row, int] = {}
@@ -29,6 +32,29 @@ def test_every_row_is_exact(core: str) -> None:
 def test_every_instruction_retires_in_its_cycle(name: str) -> None:
     core, program, expected = trace(name)
     assert our_trace(core, program, len(expected)) == expected
+
+
+@pytest.mark.parametrize(
+    ("core", "memory", "name", "cause"),
+    [
+        ("ibex-small", "ideal", "div_small", "divide"),
+        ("ibex-small", "ideal", "mul_use", "multiply"),
+        ("ibex-maxperf", "ideal", "load_use", "load_use"),
+        ("cv32e40p", "ideal", "load_use", "load_use"),
+        ("ibex-small", "ideal", "br_t_c", "branch"),
+        ("hazard3-small", "ideal", "br_t_c", "branch"),
+        ("cv32e40p", "ideal", "jal_fwd", "jump"),
+        ("ibex-small", "ideal", "csrs_mstatus", "csr"),
+        ("cv32e40p", "i1", "alu_dep", "fetch"),
+        ("hazard3-fast", "d2", "load_nouse", "data"),
+    ],
+)
+def test_cycles_are_lost_to_what_a_program_is_made_of(core: str, memory: str, name: str, cause: str) -> None:
+    result = Machine(program(name), core=core, platform=f"rtl-{memory}").run()
+    lost: Counter[str] = Counter()
+    for function in result.functions:
+        lost.update(function.lost_cycles)
+    assert lost.most_common(1)[0][0] == cause, lost
 
 
 def test_the_rows_are_those_of_the_data() -> None:
