@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rvsim.errors import UsageError
 from rvsim.records import Record
+from rvsim.timing.tables import check_keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,14 +135,8 @@ def read_cache(name: str, table: Any) -> CacheTiming | None:
         For an unknown key or a value out of range.
     """
     type_ = DataCacheTiming if name == "dcache" else CacheTiming
-    known = list(type_.record_fields)
-    for key in table if isinstance(table, dict) else ():
-        if key not in known:
-            import difflib
-
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            raise ValueError(f"{name}: unknown key {key!r}; {hint}")
+    if isinstance(table, dict):
+        check_keys(f"{name}: ", table, type_.record_fields)
     try:
         timing = type_.from_plain(table) if isinstance(table, dict) else None
         if timing is None:

@@ -6,11 +6,11 @@ import os
 
 from rvsim.errors import UsageError
 from rvsim.records import Record
-from rvsim.timing.plain import read_plain, read_value
+from rvsim.timing.tables import bundled_names, check_keys, find_table, read_setting, read_toml
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
 CORES = os.path.join(os.path.dirname(__file__), "cores")
@@ -73,11 +73,11 @@ class CoreTiming(Record):
             raise ValueError(f"clock_mhz: expected a clock above 0 and at most 100000 MHz, found {self.clock_mhz}")
         if self.misaligned not in MISALIGNED:
             raise ValueError(f"misaligned: expected {' or '.join(MISALIGNED)}, found {self.misaligned!r}")
-        _known("cycles: ", self.cycles, CLASSES)
+        check_keys("cycles: ", self.cycles, CLASSES)
         missing = [name for name in CLASSES if name not in self.cycles]
         if missing:
             raise ValueError(f"cycles: expected a number for each class, found none for {', '.join(missing)}")
-        _known("divide_by_divisor: ", self.divide_by_divisor, ("zero",))
+        check_keys("divide_by_divisor: ", self.divide_by_divisor, ("zero",))
         numbers = {f"cycles.{k}": v for k, v in self.cycles.items()} | {
             f"csr_write_cycles.{k}": v for k, v in self.csr_write_cycles.items()
         }
@@ -122,22 +122,9 @@ CLASSES = (
 )
 
 
-def _known(where: str, keys: Iterable[str], known: Iterable[str]) -> None:
-    for key in keys:
-        if key not in known:
-            raise ValueError(f"{where}unknown key {key!r}; {_nearest(key, known, 'known: ')}")
-
-
-def _nearest(name: str, known: Iterable[str], otherwise: str) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(name, list(known), 1)
-    return f"did you mean {near[0]!r}?" if near else f"{otherwise}{', '.join(known)}"
-
-
 def core_names() -> list[str]:
     """Names of the bundled cores."""
-    return sorted(file.removesuffix(".toml") for file in os.listdir(CORES) if file.endswith(".toml"))
+    return bundled_names(CORES)
 
 
 def load_core_timing(name_or_path: str, settings: Mapping[str, str] | None = None) -> CoreTiming:
@@ -155,19 +142,10 @@ def load_core_timing(name_or_path: str, settings: Mapping[str, str] | None = Non
     UsageError
         For an unknown core, an unreadable file, an unknown key or a value out of range.
     """
-    path = name_or_path
-    if not name_or_path.endswith(".toml"):
-        name, known = ALIASES.get(name_or_path, name_or_path), core_names()
-        if name not in known:
-            hint = _nearest(name, known, "")
-            raise UsageError(
-                f"--core: expected one of {', '.join(known)} or a FILE.toml, found {name_or_path!r}"
-                + (f"; {hint}" if hint.startswith("did") else "")
-            )
-        path = os.path.join(CORES, f"{name}.toml")
+    path = find_table("--core", ALIASES.get(name_or_path, name_or_path), CORES)
     try:
         with open(path, "rb") as file:
-            table = _read_toml(file.read())
+            table = read_toml(file.read())
         for key, value in (settings or {}).items():
             target = table
             *parents, last = key.split(".")
@@ -175,13 +153,13 @@ def load_core_timing(name_or_path: str, settings: Mapping[str, str] | None = Non
                 target = target.setdefault(parent, {})
                 if not isinstance(target, dict):
                     raise ValueError(f"{key}: {parent} is not a table")
-            target[last] = _read_setting(value)
+            target[last] = read_setting(value)
         caches = {name: table.pop(name) for name in ("icache", "dcache") if name in table}
         timing = CoreTiming.from_plain(table)
         if timing is None:
             import msgspec
 
-            _known("", table, CoreTiming.record_fields)
+            check_keys("", table, CoreTiming.record_fields)
             timing = msgspec.convert(table, CoreTiming)
         if caches:
             from rvsim.timing.cache import read_cache
@@ -192,31 +170,3 @@ def load_core_timing(name_or_path: str, settings: Mapping[str, str] | None = Non
         raise UsageError(f"{path}: cannot read the core: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         raise UsageError(f"{path}: {error}") from None
-
-
-_PLAIN: dict[str, Any] = {"{}": {}, "null": None, "true": True, "false": False}
-
-
-def _read_toml(data: bytes) -> dict[str, Any]:
-    text = data.decode()
-    table = read_plain(text)
-    if table is None:
-        import msgspec
-
-        table = msgspec.toml.decode(data, type=dict)
-    return table
-
-
-def _read_setting(text: str) -> Any:
-    """A number or another value of JSON; a text that is none stands for itself."""
-    if text in _PLAIN or text.isalpha():
-        return {} if text == "{}" else _PLAIN.get(text, text)
-    value = read_value(text)
-    if value is None:
-        import msgspec
-
-        try:
-            value = msgspec.json.decode(text)
-        except msgspec.DecodeError:
-            value = text
-    return value

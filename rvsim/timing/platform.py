@@ -7,11 +7,11 @@ from itertools import pairwise
 
 from rvsim.errors import UsageError
 from rvsim.records import Record
-from rvsim.timing.core import _nearest, _read_setting, _read_toml
+from rvsim.timing.tables import bundled_names, check_keys, find_table, nearest, read_setting, read_toml, short
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
 PLATFORMS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "platforms")
@@ -129,7 +129,7 @@ KEYS = ("name", "source", "clock_mhz", "devices", "device_load_wait", "device_st
 
 def platform_names() -> list[str]:
     """Names of the bundled platforms."""
-    return sorted(file.removesuffix(".toml") for file in os.listdir(PLATFORMS) if file.endswith(".toml"))
+    return bundled_names(PLATFORMS)
 
 
 def load_platform(name_or_path: str, settings: Mapping[str, str] | None = None) -> Platform:
@@ -148,16 +148,7 @@ def load_platform(name_or_path: str, settings: Mapping[str, str] | None = None) 
     UsageError
         For an unknown platform, an unreadable file, or a key or value that cannot be: the file, the key, the reason.
     """
-    path = name_or_path
-    if not name_or_path.endswith(".toml"):
-        known = platform_names()
-        if name_or_path not in known:
-            hint = _nearest(name_or_path, known, "")
-            raise UsageError(
-                f"--platform: expected one of {', '.join(known)} or a FILE.toml, found {name_or_path!r}"
-                + (f"; {hint}" if hint.startswith("did") else "")
-            )
-        path = os.path.join(PLATFORMS, f"{name_or_path}.toml")
+    path = find_table("--platform", name_or_path, PLATFORMS)
     try:
         if os.path.exists(path) and not os.path.isfile(path):
             raise ValueError("expected a TOML file, found something else of that name")
@@ -165,7 +156,7 @@ def load_platform(name_or_path: str, settings: Mapping[str, str] | None = None) 
             data = file.read(MAX_FILE + 1)
         if len(data) > MAX_FILE:
             raise ValueError(f"expected a file of at most {MAX_FILE >> 10} KiB")
-        table = _read_toml(data)
+        table = read_toml(data)
         for key, value in (settings or {}).items():
             _set(table, key, value)
         return _platform(table, path)
@@ -183,17 +174,17 @@ def _set(table: dict[str, Any], key: str, value: str) -> None:
         if n and parents[n - 1] == "region" and isinstance(target, list):
             named = {each["name"]: each for each in target if isinstance(each, dict) and type(each.get("name")) is str}
             if parent not in named:
-                raise ValueError(f"{key}: there is no region {parent!r}; {_nearest(parent, named, 'there are: ')}")
+                raise ValueError(f"{key}: there is no region {parent!r}; {nearest(parent, named, 'there are: ')}")
             target = named[parent]
         elif isinstance(target, dict):
             target = target.setdefault(parent, {})
     if not isinstance(target, dict):
         raise ValueError(f"{key}: expected region.NAME.KEY, wait_states.CORE.KEY or KEY")
-    target[last] = _read_setting(value)
+    target[last] = read_setting(value)
 
 
 def _platform(table: dict[str, Any], path: str) -> Platform:
-    _known("", table, KEYS)
+    check_keys("", table, KEYS)
     name = _text("name", _needed("", table, "name"))
     tables = _needed("", table, "region")
     if type(tables) is not list or not tables or any(type(each) is not dict for each in tables):
@@ -220,7 +211,7 @@ def _platform(table: dict[str, Any], path: str) -> Platform:
     if type(by_core) is not dict or any(type(each) is not dict for each in by_core.values()):
         raise ValueError(f"wait_states: expected tables [wait_states.CORE], found {_show(by_core)}")
     for core, each in by_core.items():
-        _known(f"wait_states.{_short(core)}: ", each, WaitStates.record_fields)
+        check_keys(f"wait_states.{short(core)}: ", each, WaitStates.record_fields)
     return Platform(
         name=name,
         path=path,
@@ -230,7 +221,7 @@ def _platform(table: dict[str, Any], path: str) -> Platform:
         devices=None if devices is None else tuple(devices),
         device_wait=WaitStates(load=_wait("device_load_wait", table), store=_wait("device_store_wait", table)),
         wait_states={
-            core: WaitStates(*(_wait(key, each, f"wait_states.{_short(core)}: ") for key in WaitStates.record_fields))
+            core: WaitStates(*(_wait(key, each, f"wait_states.{short(core)}: ") for key in WaitStates.record_fields))
             for core, each in by_core.items()
         },
     )
@@ -245,7 +236,7 @@ def _region(number: int, table: dict[str, Any]) -> MemoryRegion:
     if name == TOTAL:
         raise ValueError(f"{where}name: {TOTAL} is the sum of all regions; expected another name")
     where = f"region {name!r}: "
-    _known(where, table, REGION_KEYS)
+    check_keys(where, table, REGION_KEYS)
     base = _integer(where + "base", _needed(where, table, "base"), 0, ADDRESS_SPACE - 4, "an address")
     if ("size_kib" in table) == ("size_bytes" in table):
         raise ValueError(f"{where}size_kib: expected one of size_kib and size_bytes")
@@ -292,19 +283,8 @@ def _is_name(text: str) -> bool:
     return text.isascii() and text.replace("-", "_").isidentifier() and text[0] != "-"
 
 
-def _known(where: str, keys: Iterable[str], known: Collection[str]) -> None:
-    for key in keys:
-        if key not in known:
-            raise ValueError(f"{where}unknown key {_short(key)!r}; {_nearest(_short(key), known, 'known: ')}")
-
-
-def _short(text: str) -> str:
-    """A key of a file for a message: files may be hostile."""
-    return text if len(text) < 40 else text[:36] + "..."
-
-
 def _show(value: Any) -> str:
     """A value of a file for a message."""
     if isinstance(value, (dict, list)):
         return f"a {'table' if isinstance(value, dict) else 'list'} of {len(value)}"
-    return repr(_short(value)) if isinstance(value, str) else _short(repr(value))
+    return repr(short(value)) if isinstance(value, str) else short(repr(value))
