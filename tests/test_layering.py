@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "accel": {"rvsim.isa"},
     "rvsim.timing": {"accel", "rvsim.isa"},
     "rvsim.machine": {"rvsim.timing", "rvsim.loops", "accel", "rvsim.isa"},
+    "rvsim.energy": {"rvsim.machine", "rvsim.timing", "accel", "rvsim.isa"},
     "rvsim.debug": {"rvsim.machine", "rvsim.timing", "accel", "rvsim.isa"},
     "rvsim.nn": {"rvsim.machine", "rvsim.timing", "accel", "rvsim.isa", "kernels"},
     "rvsim.profile": {"rvsim.nn", "rvsim.machine", "rvsim.timing", "accel", "rvsim.isa", "kernels"},

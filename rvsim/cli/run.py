@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     import numpy
 
+    from rvsim.energy import EnergyParameters
     from rvsim.machine import Machine
     from rvsim.machine.elf import Program
     from rvsim.machine.result import RunResult
@@ -52,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=4,
         metavar="BYTES",
         help="bytes of a line of the signature (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--energy",
+        metavar="NODE|FILE.toml|auto",
+        help="estimate the energy in a process such as 45nm-lop or 28nm; auto: the platform's (docs/energy.md)",
     )
     parser.add_argument("--gdb", metavar="[HOST:]PORT", help="wait for a debugger before the first instruction")
     parser.add_argument(
@@ -127,6 +133,7 @@ def main(args: argparse.Namespace) -> int:
     """Run `rvsim run`; returns the exit status."""
     # With --json - stdout is one JSON document: what the guest says goes to stderr.
     stdout = Stream(sys.stderr if args.json == "-" else sys.stdout)
+    energy_settings = take_energy_settings(args)
     streams: dict[str, Any] = {"stdout": stdout.write, "stderr": Stream(sys.stderr).write, "stdin": read_stdin}
     if is_snapshot(args.elf):
         machine = load_snapshot(args, streams)
@@ -137,6 +144,7 @@ def main(args: argparse.Namespace) -> int:
     if not args.quiet:
         for warning in machine.warnings:
             print(f"rvsim: warning: {warning}", file=sys.stderr)
+    energy = energy_of(machine, args, energy_settings) if args.energy else None
     result = run_machine(machine, args)
     stdout.end()
     report_end(result)
@@ -148,6 +156,12 @@ def main(args: argparse.Namespace) -> int:
         write_file(args.signature, machine.signature(args.signature_granularity).encode())
     if args.save:
         machine.save(args.save)
+    if energy is not None:
+        from rvsim.energy import add_energy
+
+        result = add_energy(result, energy)
+        for what in result.energy.uncounted if result.energy and not args.quiet else ():
+            print(f"rvsim: warning: energy: not counted: {what}", file=sys.stderr)
     if args.json:
         write_json(args.json, result.to_json())
     if not args.quiet and args.json != "-":
@@ -155,6 +169,26 @@ def main(args: argparse.Namespace) -> int:
 
         print_tables(run_tables(result), sys.stdout)
     return result.exit_status
+
+
+def take_energy_settings(args: argparse.Namespace) -> dict[str, str]:
+    """The settings ``energy.KEY`` without their prefix, out of `args.set`: they are not the machine's."""
+    pairs = [pair for pair in args.set if pair.strip().startswith("energy.")]
+    if not pairs:
+        return {}
+    if not args.energy:
+        raise UsageError(f"--set: {pairs[0]} needs --energy NODE, FILE.toml or auto")
+    args.set = [pair for pair in args.set if pair not in pairs]
+    return {key.partition(".")[2]: value for key, value in parse_settings(pairs).items()}
+
+
+def energy_of(machine: Machine, args: argparse.Namespace, settings: dict[str, str]) -> EnergyParameters:
+    """The parameters of the energy estimate, checked with the machine before it runs."""
+    from rvsim.energy import estimate, load_energy
+
+    energy = load_energy(args.energy, settings, machine.platform.energy if machine.platform else None)
+    estimate(machine.result(), energy)
+    return energy
 
 
 def run_machine(machine: Machine, args: argparse.Namespace) -> RunResult:

@@ -8,6 +8,7 @@ from rvsim.machine.result import (
     AcceleratorReport,
     Count,
     FunctionProfile,
+    MemoryReport,
     RunResult,
     SymbolTraffic,
     Traffic,
@@ -63,6 +64,7 @@ def build_result(
         taken_branches=hart.taken_branches,
         classes=dict(sorted(classes.items())),
         traffic=traffic,
+        memories=_memories(machine, traffic),
         symbols=symbols,
         functions=_functions(machine, rows),
         icache=caches.get("icache"),
@@ -107,28 +109,44 @@ def _traffic(machine: Machine, fetch: list, accesses: list) -> tuple[dict[str, T
     return traffic, symbols
 
 
+def _memories(machine: Machine, traffic: dict[str, Traffic]) -> dict[str, MemoryReport]:
+    kinds = {each.base: each.kind for each in machine.platform.regions} if machine.platform else {}
+    return {
+        region.name: MemoryReport(
+            region.base, region.size, kinds.get(region.base, "ram") if region in machine.regions else "device"
+        )
+        for region in machine.address_map
+        if region.name in traffic
+    }
+
+
 def _functions(machine: Machine, rows: list) -> list[FunctionProfile]:
     functions = machine.program.functions
     starts = [f.address for f in functions]
     totals: dict[int, list[int]] = {}
-    counts = [(pc, n, cycles, 0, 0) for pc, _, _, n, cycles in rows]
-    counts += [(pc, 0, cycles, 0, 0) for pc, cycles in machine.stalls.items() if cycles]
+    classes: dict[int, dict[str, int]] = {}
+    counts = [(pc, number, n, cycles, 0, 0, n * size) for pc, number, size, n, cycles in rows]
+    counts += [(pc, -1, 0, cycles, 0, 0, 0) for pc, cycles in machine.stalls.items() if cycles]
     if machine.caches is not None:
-        counts += [(pc, 0, 0, *misses) for pc, misses in machine.caches.misses().items()]
-    for pc, *values in counts:
+        counts += [(pc, -1, 0, 0, *misses, 0) for pc, misses in machine.caches.misses().items()]
+    for pc, number, *values in counts:
         n = bisect_right(starts, pc) - 1
         if n >= 0 and pc >= functions[n].end:
             n = -1
-        totals[n] = [a + b for a, b in zip(totals.get(n, (0, 0, 0, 0)), values, strict=True)]
+        totals[n] = [a + b for a, b in zip(totals.get(n, (0, 0, 0, 0, 0)), values, strict=True)]
+        if values[0]:
+            of = classes.setdefault(n, {})
+            class_ = machine.classes[number]
+            of[class_] = of.get(class_, 0) + values[0]
     lost: dict[int, dict[str, int]] = {}
     for pc, causes in machine.timed.lost().items() if machine.timed is not None else ():
         n = bisect_right(starts, pc) - 1
-        of = lost.setdefault(-1 if n >= 0 and pc >= functions[n].end else n, {})
+        by_cause = lost.setdefault(-1 if n >= 0 and pc >= functions[n].end else n, {})
         for cause, cycles in causes.items():
-            of[cause] = of.get(cause, 0) + cycles
+            by_cause[cause] = by_cause.get(cause, 0) + cycles
     nowhere = ("(no function)", 0, 0)
     profiles = []
-    for n, (instructions, cycles, icache, dcache) in totals.items():
+    for n, (instructions, cycles, icache, dcache, fetch_bytes) in totals.items():
         name, address, size = (functions[n].name, functions[n].address, functions[n].size) if n >= 0 else nowhere
         profiles.append(
             FunctionProfile(
@@ -140,6 +158,8 @@ def _functions(machine: Machine, rows: list) -> list[FunctionProfile]:
                 icache_misses=icache,
                 dcache_misses=dcache,
                 lost_cycles=lost.get(n, {}),
+                classes=dict(sorted(classes.get(n, {}).items())),
+                fetch_bytes=fetch_bytes,
             )
         )
     return sorted(profiles, key=lambda p: -p.cycles)

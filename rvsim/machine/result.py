@@ -75,6 +75,24 @@ class Traffic(Record):
         return self.fetch.bytes + self.load.bytes + self.store.bytes
 
 
+class MemoryReport(Record):
+    """One memory region, or a device's registers.
+
+    Attributes
+    ----------
+    base : int
+        First address.
+    size : int
+        Size in bytes.
+    kind : str
+        ``sram``, ``tcm``, ``rom``, ``flash-xip`` as the platform says, ``ram`` without a platform, or ``device``.
+    """
+
+    base: int
+    size: int
+    kind: str = "ram"
+
+
 class SymbolTraffic(Record):
     """Data accesses to one object of the program, or to a range of memory that no object covers.
 
@@ -123,6 +141,10 @@ class FunctionProfile(Record):
         Misses of the data cache in it; 0 without one.
     lost_cycles : dict of str to int
         With exact cycles: those beyond an instruction's first, by what they were lost to (docs/pipelines.md).
+    classes : dict of str to int
+        Instructions retired in it by class; they add up to `instructions`.
+    fetch_bytes : int
+        Bytes of the instructions retired in it.
     """
 
     name: str
@@ -133,6 +155,8 @@ class FunctionProfile(Record):
     icache_misses: int = 0
     dcache_misses: int = 0
     lost_cycles: dict[str, int] = {}
+    classes: dict[str, int] = {}
+    fetch_bytes: int = 0
 
 
 class CacheReport(Record):
@@ -271,6 +295,132 @@ class RegionOfInterest(Record):
         return self.cycles / self.instructions if self.instructions else 0.0
 
 
+class EnergyConstant(Record):
+    """One number of the energy model, as it was used: at the process and voltage of the report.
+
+    Attributes
+    ----------
+    name : str
+        What `EnergyComponent.constants` calls it.
+    value : float
+        The estimate.
+    low : float
+        Its lower bound.
+    high : float
+        Its upper bound.
+    unit : str
+        ``pJ`` of an event; ``mW``, ``mW/mm2`` of leakage; ``um2``, ``kGE`` of area.
+    source : str
+        Where it is from, and how it was carried to this process and voltage.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    unit: str
+    source: str
+
+
+class EnergyComponent(Record):
+    """What one kind of event took.
+
+    Attributes
+    ----------
+    component : str
+        ``core``, ``fetch``, ``load``, ``store``, ``icache``, ``dcache``, ``coprocessor`` or ``leakage``.
+    part : str
+        Of it: class of instructions, memory region, or what it does.
+    count : float
+        Number of events.
+    unit : str
+        What is counted: instructions, cycles, accesses of a memory's width, MACs.
+    pj : float
+        Energy in pJ.
+    low_pj : float
+        Its lower bound.
+    high_pj : float
+        Its upper bound.
+    constants : list of str
+        Names of the constants that it follows from.
+    """
+
+    component: str
+    part: str
+    count: float
+    unit: str
+    pj: float
+    low_pj: float
+    high_pj: float
+    constants: list[str] = []
+
+
+class EnergyShare(Record):
+    """What one function or layer took.
+
+    Attributes
+    ----------
+    name : str
+        Of the function or layer; ``(no function)`` and ``(no layer)`` take what belongs to none.
+    pj : float
+        Energy in pJ.
+    low_pj : float
+        Its lower bound.
+    high_pj : float
+        Its upper bound.
+    components : dict of str to float
+        Energy in pJ by component; they add up to `pj`.
+    """
+
+    name: str
+    pj: float
+    low_pj: float
+    high_pj: float
+    components: dict[str, float] = {}
+
+
+class EnergyReport(Record):
+    """Where a run's energy went; docs/energy.md says how it is estimated.
+
+    Attributes
+    ----------
+    process : str
+        Name of the process.
+    node_nm : float
+        Its node in nm.
+    voltage : float
+        Supply voltage in V.
+    pj : float
+        Energy of the whole run in pJ.
+    low_pj : float
+        Its lower bound, all constants at theirs.
+    high_pj : float
+        Its upper bound.
+    components : list of EnergyComponent
+        They add up to `pj`.
+    functions : list of EnergyShare
+        By function, most energy first; they add up to `pj`.
+    layers : list of EnergyShare
+        By layer, where the layers' functions are known; empty otherwise.
+    constants : list of EnergyConstant
+        What `components` follow from, each with its source.
+    uncounted : list of str
+        What the program used and the model has no number for, and how to give one.
+    """
+
+    process: str
+    node_nm: float
+    voltage: float
+    pj: float
+    low_pj: float
+    high_pj: float
+    components: list[EnergyComponent] = []
+    functions: list[EnergyShare] = []
+    layers: list[EnergyShare] = []
+    constants: list[EnergyConstant] = []
+    uncounted: list[str] = []
+
+
 class RunResult(Record):
     """One run of one program on one configuration.
 
@@ -318,8 +468,12 @@ class RunResult(Record):
         What the data cache did; null without one.
     accelerator : AcceleratorReport or None
         What the coprocessor did; null without one.
+    memories : dict of str to MemoryReport
+        Where the regions of `traffic` lie, and what they are.
     energy_pj : float or None
-        Energy in pJ; null: not modelled yet.
+        Energy of the run in pJ; null where it was not asked for.
+    energy : EnergyReport or None
+        Where it went; null where it was not asked for.
     roi : RegionOfInterest or None
         Counts of the region of interest; null without one.
     host_seconds : float
@@ -347,7 +501,9 @@ class RunResult(Record):
     icache: CacheReport | None = None
     dcache: CacheReport | None = None
     accelerator: AcceleratorReport | None = None
+    memories: dict[str, MemoryReport] = {}
     energy_pj: float | None = None
+    energy: EnergyReport | None = None
     roi: RegionOfInterest | None = None
     host_seconds: float = 0.0
 
@@ -420,8 +576,8 @@ def json_schema() -> dict[str, Any]:
     import msgspec
 
     records = [
-        *(Count, Traffic, SymbolTraffic, FunctionProfile, CacheReport, PortTraffic, AcceleratorReport),
-        *(RegionOfInterest, RunResult),
+        *(Count, Traffic, MemoryReport, SymbolTraffic, FunctionProfile, CacheReport, PortTraffic, AcceleratorReport),
+        *(EnergyConstant, EnergyComponent, EnergyShare, EnergyReport, RegionOfInterest, RunResult),
     ]
     _, definitions = msgspec.json.schema_components(records, ref_template="#/$defs/{name}")
     for record in records:

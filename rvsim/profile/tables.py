@@ -61,6 +61,8 @@ def run_tables(result: RunResult, top: int = TOP) -> list[Table]:
             _functions(result, top),
             _lost(result, top),
             _accelerator(result),
+            _energy(result),
+            _energy_shares(result, top),
         )
         if table.rows
     ]
@@ -178,6 +180,42 @@ def _accelerator(result: RunResult) -> Table:
     return Table(f"Coprocessor {report.name if report else ''}", ("", ""), rows, left=2, elastic=1)
 
 
+def _energy(result: RunResult) -> Table:
+    report = result.energy
+    if report is None:
+        return Table("", (), [])
+    rows: list[tuple[Cell, ...]] = [
+        (
+            *(each.component, each.part, _count(each.count), joules(each.pj / each.count)),
+            *(joules(each.pj), f"{each.pj / report.pj:.1%}" if report.pj else "-"),
+            f"{joules(each.low_pj)} to {joules(each.high_pj)}",
+        )
+        for each in report.components
+        if each.pj
+    ]
+    rows.append(("total", "", "", "", joules(report.pj), "", f"{joules(report.low_pj)} to {joules(report.high_pj)}"))
+    title = f"Energy, {report.process} at {report.voltage:g} V (docs/energy.md)"
+    return Table(title, ("component", "part", "events", "each", "energy", "share", "between"), rows, left=2, elastic=1)
+
+
+def _energy_shares(result: RunResult, top: int) -> Table:
+    report = result.energy
+    shown = (report.layers or report.functions)[:top] if report is not None else []
+    rows: list[tuple[Cell, ...]] = [
+        (
+            *(each.name, joules(each.pj), f"{each.pj / report.pj:.1%}" if report and report.pj else "-"),
+            f"{joules(each.low_pj)} to {joules(each.high_pj)}",
+        )
+        for each in shown
+    ]
+    what = "layer" if report is not None and report.layers else "function"
+    return Table(f"Energy by {what}", (what, "energy", "share", "between"), rows)
+
+
+def _count(number: float) -> str:
+    return short(round(number))
+
+
 # --------------------------------------------------------------------------------------------------------------- values
 
 
@@ -192,6 +230,14 @@ def duration(seconds: float) -> str:
         if seconds >= scale:
             return f"{seconds / scale:.4g} {unit}"
     return f"{seconds * 1e9:.4g} ns"
+
+
+def joules(pj: float) -> str:
+    """An energy with three digits: ``12.3 uJ``."""
+    for unit, scale in (("J", 1e12), ("mJ", 1e9), ("uJ", 1e6), ("nJ", 1e3)):
+        if pj >= scale:
+            return f"{pj / scale:.3g} {unit}"
+    return f"{pj:.3g} pJ"
 
 
 def short(number: int) -> str:

@@ -98,6 +98,8 @@ class Platform(Record):
         Of every access to a device.
     wait_states : dict of str to WaitStates
         By the name of a core: what each of its accesses waits more, to regions and devices.
+    energy : dict
+        ``process`` and ``voltage`` of the estimate of energy, which checks them (`rvsim.energy.load_energy`).
     """
 
     name: str
@@ -108,6 +110,7 @@ class Platform(Record):
     devices: tuple[str, ...] | None = None
     device_wait: WaitStates = WaitStates()
     wait_states: dict[str, WaitStates] = {}
+    energy: dict[str, Any] = {}
 
     def region_at(self, address: int) -> MemoryRegion | None:
         """The region that holds an address, or None."""
@@ -124,7 +127,20 @@ class Platform(Record):
 
 
 REGION_KEYS = ("name", "base", "size_kib", "size_bytes", "access", "fetch_wait", "load_wait", "store_wait", "kind")
-KEYS = ("name", "source", "clock_mhz", "devices", "device_load_wait", "device_store_wait", "wait_states", "region")
+KEYS = (
+    "name",
+    "source",
+    "clock_mhz",
+    "devices",
+    "device_load_wait",
+    "device_store_wait",
+    "wait_states",
+    "region",
+    "energy",
+)
+
+
+ENERGY_KEYS = ("process", "voltage")
 
 
 def platform_names() -> list[str]:
@@ -212,6 +228,10 @@ def _platform(table: dict[str, Any], path: str) -> Platform:
         raise ValueError(f"wait_states: expected tables [wait_states.CORE], found {_show(by_core)}")
     for core, each in by_core.items():
         check_keys(f"wait_states.{short(core)}: ", each, WaitStates.record_fields)
+    energy = table.get("energy", {})
+    if type(energy) is not dict:
+        raise ValueError(f"energy: expected a table [energy], found {_show(energy)}")
+    check_keys("energy: ", energy, ENERGY_KEYS)
     return Platform(
         name=name,
         path=path,
@@ -224,6 +244,7 @@ def _platform(table: dict[str, Any], path: str) -> Platform:
             core: WaitStates(*(_wait(key, each, f"wait_states.{short(core)}: ") for key in WaitStates.record_fields))
             for core, each in by_core.items()
         },
+        energy=energy,
     )
 
 

@@ -22,7 +22,7 @@ HEAVY = {
     "argparse", "asyncio", "contextlib", "ctypes", "dataclasses", "decimal", "difflib", "elftools", "enum", "functools",
     "hashlib", "inspect", "json", "lark", "logging", "msgspec", "numpy", "pathlib", "platform", "re", "rich", "shutil",
     "subprocess", "tempfile", "tflite", "tomllib", "typing", "urllib", "zlib",
-    "accel", "rvsim.isa.ccode", "rvsim.isa.evaluate", "rvsim.isa.ir", "rvsim.machine.snapshotfile",
+    "accel", "rvsim.energy", "rvsim.isa.ccode", "rvsim.isa.evaluate", "rvsim.isa.ir", "rvsim.machine.snapshotfile",
 }  # fmt: skip
 MAX_RSS_MIB = 60
 # -S: what the environment's own .pth files import is not ours.
