@@ -36,6 +36,9 @@ else:
         return lambda cls: cls
 
 
+_PLAIN_TABLES = {"dict[str, int]": (int,), "dict[str, int | str]": (int, str)}
+
+
 class _DataclassFields:
     """`__dataclass_fields__`, made when somebody asks: msgspec, `dataclasses.replace` or `dataclasses.asdict`."""
 
@@ -112,8 +115,8 @@ class Record:
             return None
         for name, value in values.items():
             stated = cls.record_fields[name]
-            if stated == "dict[str, int]":
-                if type(value) is not dict or any(type(each) is not int for each in value.values()):
+            if stated in _PLAIN_TABLES:
+                if type(value) is not dict or any(type(each) not in _PLAIN_TABLES[stated] for each in value.values()):
                     return None
             elif not (value is None and stated.endswith(" | None")):
                 stated = stated.removesuffix(" | None")

@@ -58,7 +58,7 @@ class Timed:
         try:
             self.pipeline = Pipeline(timing.model, timing.pipeline, regions, outside, entry)
         except (ValueError, OverflowError) as error:
-            raise UsageError(f"core {timing.name}: [pipeline]: {error}") from None
+            raise UsageError(f"{timing.path or timing.name}: [pipeline]: {error}") from None
         self._hart = hart
         self._instructions = instructions
         self._described: dict[tuple[int, int, int], bytes] = {}

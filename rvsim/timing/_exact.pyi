@@ -11,7 +11,7 @@ class Pipeline:
     def __init__(
         self,
         model: str,
-        params: Mapping[str, int],
+        params: Mapping[str, int | str],
         regions: Sequence[tuple[int, int, int, int, int]],
         outside: tuple[int, int, int],
         entry: int,

@@ -5,6 +5,8 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
+from rvsim.timing.tables import check_keys
+
 
 cdef extern from "pipeline.h":
     enum:
@@ -36,6 +38,7 @@ cdef extern from "model.h":
         const char *name
         uint16_t offset
         uint8_t low, high
+        const char *words
     ctypedef struct timing_model:
         const char *name
         size_t state_size, memory_size
@@ -43,6 +46,7 @@ cdef extern from "model.h":
         void (*reset)(void *, void *, const void *, const timing_memory *, uint32_t) noexcept
         int (*sound)(const void *)
         uint32_t (*step)(void *, void *, const void *, const timing_memory *, const timing_op *, const retired *, timing_report *) noexcept nogil
+        const char *(*prepare)(void *) noexcept
     const timing_model timing_models[]
 
 cdef extern from *:
@@ -123,8 +127,8 @@ cdef class Pipeline:
     ----------
     model : str
         One of `model_names`.
-    params : dict of str to int
-        A number for each of `model_fields`.
+    params : dict of str to int or str
+        A number, or one of its words, for each of `model_fields`.
     regions : list of (base, last, fetch wait, load wait, store wait)
         Wait states.
     outside : (fetch wait, load wait, store wait)
@@ -143,6 +147,7 @@ cdef class Pipeline:
     def __cinit__(self, str model, params, regions, outside, uint32_t entry):
         cdef const timing_model *m = timing_models
         cdef const timing_field *f
+        cdef const char *wrong
         cdef int n = 1
         while m.name != NULL and model != m.name.decode():
             m += 1
@@ -163,14 +168,22 @@ cdef class Pipeline:
                 raise MemoryError
         f = m.fields
         known = model_fields(model)
-        if set(known) != set(params):
-            raise ValueError(f"model {model}: expected numbers for {', '.join(known)}; found {', '.join(params)}")
+        check_keys("", params, known)
+        if missing := [name for name in known if name not in params]:
+            raise ValueError(f"expected a number for each of model {model}, found none for {', '.join(missing)}")
         while f.name != NULL:
             name, value = f.name.decode(), params[f.name.decode()]
-            if not f.low <= value <= f.high:
-                raise ValueError(f"{name}: expected {f.low} to {f.high}, found {value}")
-            self.c.params[f.offset] = value
+            words = f.words.decode().split(" ") if f.words != NULL else []
+            if words and value not in words:
+                raise ValueError(f"{name}: expected {', '.join(words[:-1])} or {words[-1]}, found {value!r}")
+            if not words and (type(value) is not int or not f.low <= value <= f.high):
+                raise ValueError(f"{name}: expected {f.low} to {f.high}, found {value!r}")
+            self.c.params[f.offset] = words.index(value) if words else value
             f += 1
+        if m.prepare != NULL:
+            wrong = m.prepare(self.c.params)
+            if wrong != NULL:
+                raise ValueError(wrong.decode())
         fetch, load, store = outside
         self.c.memory.region[0] = [0, 0xffffffff, fetch, load, store]
         for base, last, fetch, load, store in regions:

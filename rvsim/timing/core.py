@@ -6,7 +6,7 @@ import os
 
 from rvsim.errors import UsageError
 from rvsim.records import Record
-from rvsim.timing.tables import bundled_names, check_keys, find_table, read_setting, read_toml
+from rvsim.timing.tables import bundled_names, check_keys, find_table, read_setting, read_toml, short
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ CORES = os.path.join(os.path.dirname(__file__), "cores")
 ALIASES = {"ibex": "ibex-small"}
 MISALIGNED = ("split", "trap")
 MAX_CYCLES = 10_000
+CONFIGURABLE = "inorder"
+"""The model of which users make cores: a file that names it has the numbers of the bundled core where it has none."""
 
 
 class CoreTiming(Record):
@@ -45,12 +47,14 @@ class CoreTiming(Record):
         Cycles of an instruction that writes a CSR, where they differ from ``cycles.csr``.
     model : str
         The exact model of its pipeline (rvsim/timing/exact); none where empty.
-    pipeline : dict of str to int
-        That model's numbers.
+    pipeline : dict of str to int or str
+        That model's numbers, some of which are words.
     icache : CacheTiming or None
         The instruction cache; None without.
     dcache : DataCacheTiming or None
         The data cache; None without.
+    path : str
+        The file it was read from.
     """
 
     name: str
@@ -64,9 +68,10 @@ class CoreTiming(Record):
     divide_by_divisor: dict[str, int] = {}
     csr_write_cycles: dict[str, int] = {}
     model: str = ""
-    pipeline: dict[str, int] = {}
+    pipeline: dict[str, int | str] = {}
     icache: Any = None
     dcache: Any = None
+    path: str = ""
 
     def __post_init__(self) -> None:
         if not 0 < self.clock_mhz <= 100_000:
@@ -145,7 +150,7 @@ def load_core_timing(name_or_path: str, settings: Mapping[str, str] | None = Non
     path = find_table("--core", ALIASES.get(name_or_path, name_or_path), CORES)
     try:
         with open(path, "rb") as file:
-            table = read_toml(file.read())
+            table = _based(read_toml(file.read()), path)
         for key, value in (settings or {}).items():
             target = table
             *parents, last = key.split(".")
@@ -154,6 +159,8 @@ def load_core_timing(name_or_path: str, settings: Mapping[str, str] | None = Non
                 if not isinstance(target, dict):
                     raise ValueError(f"{key}: {parent} is not a table")
             target[last] = read_setting(value)
+        if "path" in table:
+            check_keys("", ["path"], [name for name in CoreTiming.record_fields if name != "path"])
         caches = {name: table.pop(name) for name in ("icache", "dcache") if name in table}
         timing = CoreTiming.from_plain(table)
         if timing is None:
@@ -165,8 +172,26 @@ def load_core_timing(name_or_path: str, settings: Mapping[str, str] | None = Non
             from rvsim.timing.cache import read_cache
 
             timing = timing.replace(**{name: read_cache(name, each) for name, each in caches.items()})
-        return timing
+        return timing.replace(path=path)
     except OSError as error:
         raise UsageError(f"{path}: cannot read the core: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         raise UsageError(f"{path}: {error}") from None
+
+
+def _based(table: dict[str, Any], path: str) -> dict[str, Any]:
+    """A core's document, with what it leaves out taken from the bundled core that it names as its ``base``."""
+    own = os.path.join(CORES, f"{CONFIGURABLE}.toml")
+    base = table.pop("base", CONFIGURABLE if table.get("model") == CONFIGURABLE and path != own else None)
+    if base is None:
+        return table
+    if base not in core_names() or os.path.dirname(path) == CORES:
+        raise ValueError(f"base: expected a bundled core, one of {', '.join(core_names())}; found {short(repr(base))}")
+    with open(os.path.join(CORES, f"{base}.toml"), "rb") as file:
+        whole = read_toml(file.read())
+    if table.get("model", whole.get("model")) != whole.get("model"):
+        whole.pop("pipeline", None)  # numbers of another model
+    for key, value in table.items():
+        of = whole.get(key)
+        whole[key] = {**of, **value} if isinstance(of, dict) and isinstance(value, dict) else value
+    return whole

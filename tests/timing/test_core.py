@@ -15,8 +15,8 @@ TEXT = Path(CORES, "ibex-small.toml").read_text()
 
 def test_the_bundled_cores() -> None:
     assert core_names() == [
-        "cv32e40p", "hazard3-fast", "hazard3-small", "ibex-maxperf", "ibex-small", "ideal", "picorv32",
-        "vexriscv-custom",
+        "cv32e40p", "hazard3-fast", "hazard3-small", "ibex-maxperf", "ibex-small", "ideal", "inorder",
+        "picorv32", "vexriscv-custom",
     ]  # fmt: skip
     for name in core_names():
         assert load_core_timing(name).name == name

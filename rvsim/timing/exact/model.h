@@ -6,8 +6,14 @@
 #include "hazard3.h"
 #include "picorv32.h"
 #include "vexriscv.h"
+#include "inorder.h"
 
-typedef struct { const char *name; uint16_t offset; uint8_t low, high; } timing_field; /* each a uint8_t of the params, from low to high */
+typedef struct {                      /* a uint8_t of the params */
+    const char *name;
+    uint16_t offset;
+    uint8_t low, high;
+    const char *words;                /* what it is called from 0 on, with spaces between; NULL for a number */
+} timing_field;
 
 typedef struct {
     const char *name;
@@ -16,6 +22,7 @@ typedef struct {
     void (*reset)(void *state, void *memory, const void *params, const timing_memory *m, uint32_t entry);
     int (*sound)(const void *state);  /* whether bytes from outside can be a state: no step from it leaves the model */
     uint32_t (*step)(void *state, void *memory, const void *params, const timing_memory *m, const timing_op *op, const retired *r, timing_report *out);
+    const char *(*prepare)(void *params); /* completes numbers that are each within their range; why they do not go together, or NULL. May be NULL */
 } timing_model;
 
 enum { TIMING_PARAMS = 64, TIMING_STATE = 256 }; /* bytes: no model's are more */
@@ -33,25 +40,27 @@ enum { TIMING_PARAMS = 64, TIMING_STATE = 256 }; /* bytes: no model's are more *
         (void)c;                                                                                                             \
         return core##_step(s, p, m, op, r, out);                                                                             \
     }
-#define MODEL(core, memory) {#core, sizeof(core##_state), memory, core##_fields, core##_reset_any, core##_sound_any, core##_step_any}
-#define FIELD(core, field, low, high) {#field, offsetof(core##_params, field), low, high}
+#define MODEL(core, memory, prepare) {#core, sizeof(core##_state), memory, core##_fields, core##_reset_any, core##_sound_any, core##_step_any, prepare}
+#define FIELD(core, field, low, high) {#field, offsetof(core##_params, field), low, high, 0}
+#define WORDS(core, field, high, words) {#field, offsetof(core##_params, field), 0, high, words}
+#define NO_FIELD {0, 0, 0, 0, 0}
 
 STATELESS(ibex)
 static const timing_field ibex_fields[] = {
     FIELD(ibex, writeback, 0, 1), FIELD(ibex, branch_target_alu, 0, 1), FIELD(ibex, mul, 1, 255), FIELD(ibex, mulh, 1, 255), FIELD(ibex, div, 1, 255),
-    FIELD(ibex, div_by_zero, 1, 255), FIELD(ibex, flush, 1, 255), {0, 0, 0, 0}};
+    FIELD(ibex, div_by_zero, 1, 255), FIELD(ibex, flush, 1, 255), NO_FIELD};
 STATELESS(cv32e40p)
 static const timing_field cv32e40p_fields[] = {
-    FIELD(cv32e40p, mulh, 1, 255), FIELD(cv32e40p, div_base, 2, 200), FIELD(cv32e40p, flush, 1, 255), {0, 0, 0, 0}};
+    FIELD(cv32e40p, mulh, 1, 255), FIELD(cv32e40p, div_base, 2, 200), FIELD(cv32e40p, flush, 1, 255), NO_FIELD};
 STATELESS(hazard3)
 static const timing_field hazard3_fields[] = {
     FIELD(hazard3, muldiv_unroll, 1, 32), FIELD(hazard3, mul_fast, 0, 1), FIELD(hazard3, mul_faster, 0, 1), FIELD(hazard3, mulh_fast, 0, 1),
-    FIELD(hazard3, branch_predictor, 0, 1), {0, 0, 0, 0}};
+    FIELD(hazard3, branch_predictor, 0, 1), NO_FIELD};
 
 STATELESS(picorv32)
 static const timing_field picorv32_fields[] = {
     FIELD(picorv32, multiply, 3, 255), FIELD(picorv32, divide, 3, 255), FIELD(picorv32, csr_request, 1, 255), FIELD(picorv32, jalr_request, 1, 255),
-    FIELD(picorv32, jal_request, 1, 255), {0, 0, 0, 0}};
+    FIELD(picorv32, jal_request, 1, 255), NO_FIELD};
 static void vexriscv_reset_any(void *s, void *c, const void *p, const timing_memory *m, uint32_t entry)
 {
     (void)c;
@@ -64,8 +73,34 @@ static uint32_t vexriscv_step_any(void *s, void *c, const void *p, const timing_
 }
 static const timing_field vexriscv_fields[] = {
     FIELD(vexriscv, divide, 1, 255), FIELD(vexriscv, line_words, 8, 8), FIELD(vexriscv, fill_end, 1, 255), FIELD(vexriscv, trap, 1, 255),
-    FIELD(vexriscv, flush, 64, 255), {0, 0, 0, 0}};
+    FIELD(vexriscv, flush, 64, 255), NO_FIELD};
+
+_Static_assert(sizeof(inorder_state) <= TIMING_STATE && sizeof(inorder_params) <= TIMING_PARAMS, "too large");
+static void inorder_reset_any(void *s, void *c, const void *p, const timing_memory *m, uint32_t entry)
+{
+    (void)c;
+    inorder_reset(s, p, m, entry);
+}
+static int inorder_sound_any(const void *s) { return inorder_sound(s); }
+static uint32_t inorder_step_any(void *s, void *c, const void *p, const timing_memory *m, const timing_op *op, const retired *r, timing_report *out)
+{
+    return inorder_step(s, c, p, m, op, r, out);
+}
+static const char *inorder_prepare_any(void *p) { return inorder_prepare(p); }
+static const timing_field inorder_fields[] = {
+    FIELD(inorder, stages, 2, 7), FIELD(inorder, issue, 0, 7), FIELD(inorder, execute, 0, 7), FIELD(inorder, access, 0, 7), FIELD(inorder, answer, 0, 7),
+    FIELD(inorder, branch, 0, 7), FIELD(inorder, jump, 0, 7), FIELD(inorder, jump_register, 0, 7), FIELD(inorder, branch_delay, 0, 8),
+    FIELD(inorder, jump_delay, 0, 8), WORDS(inorder, forwarding, 2, "none partial full"), FIELD(inorder, load_to_use, 1, 8),
+    FIELD(inorder, store_data_late, 0, 1), FIELD(inorder, multiply, 1, 64), FIELD(inorder, multiply_high, 1, 64),
+    FIELD(inorder, multiply_pipelined, 0, 1), FIELD(inorder, divide, 1, 200), WORDS(inorder, divide_bits, 2, "fixed divisor quotient"),
+    FIELD(inorder, divide_step, 1, 8), FIELD(inorder, divide_by_zero, 0, 200), FIELD(inorder, divide_sign, 0, 8), FIELD(inorder, csr, 1, 64),
+    FIELD(inorder, csr_flush, 1, 64), WORDS(inorder, csr_flushes, 2, "none writes all"), FIELD(inorder, fence, 0, 64), FIELD(inorder, fence_i, 0, 64),
+    FIELD(inorder, trap, 1, 64), FIELD(inorder, mret, 1, 64), WORDS(inorder, predictor, 3, "none backward bimodal btb"),
+    FIELD(inorder, predictor_entries, 1, INORDER_ENTRIES), FIELD(inorder, predictor_backward, 0, 1), FIELD(inorder, prefetch, 2, PREFETCH_MAX), FIELD(inorder, prefetch_keeps, 0, 2),
+    FIELD(inorder, fetch_outstanding, 1, PREFETCH_MAX), FIELD(inorder, data_outstanding, 1, INORDER_RESPONSES), FIELD(inorder, ports, 1, 2),
+    FIELD(inorder, blocking, 0, 1), NO_FIELD};
 
 static const timing_model timing_models[] = {
-    MODEL(ibex, 0), MODEL(cv32e40p, 0), MODEL(hazard3, 0), MODEL(picorv32, 0), MODEL(vexriscv, sizeof(vexriscv_caches)), {0, 0, 0, 0, 0, 0, 0}};
+    MODEL(ibex, 0, 0), MODEL(cv32e40p, 0, 0), MODEL(hazard3, 0, 0), MODEL(picorv32, 0, 0), MODEL(vexriscv, sizeof(vexriscv_caches), 0),
+    MODEL(inorder, sizeof(inorder_history), inorder_prepare_any), {0, 0, 0, 0, 0, 0, 0, 0}};
 #endif
