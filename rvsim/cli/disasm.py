@@ -44,6 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     counts.add_argument(
         "--core", default="ibex-small", metavar="NAME|FILE.toml", help="the core (default: %(default)s)"
     )
+    counts.add_argument(
+        "--platform", metavar="NAME|FILE.toml", help="memory regions, clock and devices (docs/platforms.md)"
+    )
+    counts.add_argument(
+        "--timing",
+        choices=("auto", "table", "exact"),
+        default="auto",
+        help="as of rvsim run; with exact cycles, what each instruction lost of them is printed behind it",
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -53,12 +62,12 @@ def main(args: argparse.Namespace) -> int:
     program = find_program(args.elf)
     start, stop = _bounds(args, program)
     isas = _isas(args)
-    counts = _count(args, program) if args.counts else None
+    counts, lost = _count(args, program) if args.counts else (None, None)
 
     from rvsim.profile.listing import Listing
 
     print(f"\n{program.path}:     file format elf32-littleriscv\n")
-    for line in Listing(program, isas, counts, args.source).lines(start, stop):
+    for line in Listing(program, isas, counts, args.source, lost).lines(start, stop):
         print(line)
     return 0
 
@@ -118,8 +127,10 @@ def _address(option: str, text: str, program: Program) -> int:
     return value
 
 
-def _count(args: argparse.Namespace, program: Program) -> Mapping[int, tuple[int, int]]:
-    """Run the program, its output on stderr, and return executions and cycles by address."""
+def _count(
+    args: argparse.Namespace, program: Program
+) -> tuple[Mapping[int, tuple[int, int]], Mapping[int, Mapping[str, int]]]:
+    """Run the program, its output on stderr, and return by address executions and cycles, and cycles lost."""
     from rvsim.cli.run import Stream, read_stdin, report_end
     from rvsim.isa.select import DEFAULT
     from rvsim.machine import Machine
@@ -132,10 +143,12 @@ def _count(args: argparse.Namespace, program: Program) -> Mapping[int, tuple[int
         accel=args.accel,
         isa=args.isa or DEFAULT,
         isa_ext=tuple(args.isa_ext),
+        platform=args.platform,
+        timing=args.timing,
         stdout=stream.write,
         stderr=stream.write,
         stdin=read_stdin,
     )
     report_end(machine.run(args.max_instructions))
     stream.end()
-    return machine.instruction_counts()
+    return machine.instruction_counts(), machine.lost_cycles()

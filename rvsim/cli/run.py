@@ -26,6 +26,7 @@ DEFAULT_CORE = "ibex-small"
 # As rvsim.isa.select.DEFAULT and rvsim.machine.memory.DEFAULT_LIMIT, which --help does not import.
 DEFAULT_ISA = "rv32imc"
 DEFAULT_MEMORY_MIB = 1024
+DEFAULT_KONATA = 100_000  # as rvsim.profile.konata.DEFAULT_COUNT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +44,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", metavar="FILE.npy", help="write the program's output tensor after a normal exit")
     parser.add_argument("--commit-log", metavar="FILE", help="write a line for each retired instruction, as Spike does")
+    parser.add_argument(
+        "--konata",
+        metavar="FILE",
+        help="with exact cycles: write the pipeline for the viewer Konata (docs/pipelines.md)",
+    )
+    parser.add_argument(
+        "--konata-from", metavar="CYCLE|roi|FUNCTION", help="where it begins (default: with the first instruction)"
+    )
+    parser.add_argument(
+        "--konata-count",
+        type=_count,
+        default=DEFAULT_KONATA,
+        metavar="N",
+        help="most instructions of it (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--lines", action="store_true", help="count by source line too: cycles and, with exact cycles, what lost them"
+    )
     parser.add_argument(
         "--signature", metavar="FILE", help="write the memory from begin_signature to end_signature after the run"
     )
@@ -146,6 +165,13 @@ def main(args: argparse.Namespace) -> int:
             print(f"rvsim: warning: {warning}", file=sys.stderr)
     energy = energy_of(machine, args, energy_settings) if args.energy else None
     result = run_machine(machine, args)
+    if args.lines:
+        result = result.replace(lines=machine.line_profile())
+        if not any(each.line for each in result.lines):
+            print(
+                f"rvsim: {machine.program.path} has no DWARF line table; compile it with -g for --lines",
+                file=sys.stderr,
+            )
     stdout.end()
     report_end(result)
     if args.output and result.stop_reason == "exit":
@@ -192,17 +218,49 @@ def energy_of(machine: Machine, args: argparse.Namespace, settings: dict[str, st
 
 
 def run_machine(machine: Machine, args: argparse.Namespace) -> RunResult:
-    """Run to the end, with a debugger and a commit log where they are asked for."""
+    """Run to the end, with a debugger, a commit log and a view of the pipeline where they are asked for."""
+    if args.konata:
+        return _run_viewed(machine, args)
+    return _run_logged(machine, args)
+
+
+def _run_logged(machine: Machine, args: argparse.Namespace) -> RunResult:
     if not args.commit_log:
         return _run_or_debug(machine, args)
+    log = OutputFile(args.commit_log)
+    machine.log_commits(log.write)
+    result = _run_or_debug(machine, args)
+    machine.log_commits(None)
+    log.close()
+    return result
+
+
+def _run_viewed(machine: Machine, args: argparse.Namespace) -> RunResult:
+    from rvsim.profile.konata import Konata
+
+    start = args.konata_from
     try:
-        with open(args.commit_log, "wb", buffering=0) as log:
-            machine.log_commits(log.write)
-            result = _run_or_debug(machine, args)
-            machine.log_commits(None)
-            return result
-    except OSError as error:
-        raise OutputError(f"cannot write {args.commit_log}: {error.strerror}") from None
+        start = int(start, 0) if start is not None else None
+    except ValueError:
+        pass  # a name
+    if isinstance(start, int) and not 0 <= start < 1 << 63:
+        raise UsageError(f"--konata-from: expected a cycle from 0 on, found {args.konata_from}")
+    file = OutputFile(args.konata)
+    view = Konata(machine, file.write, start, args.konata_count)
+    result = _run_logged(machine, args)
+    cut = view.finish()
+    file.close()
+    if cut:
+        print(
+            f"rvsim: {args.konata} ends behind {view.instructions} instructions; --konata-count N allows more",
+            file=sys.stderr,
+        )
+    elif not view.instructions:
+        print(
+            f"rvsim: {args.konata} is empty: the run did not come to {args.konata_from or 'an instruction'}",
+            file=sys.stderr,
+        )
+    return result
 
 
 def _run_or_debug(machine: Machine, args: argparse.Namespace) -> RunResult:
@@ -295,13 +353,17 @@ def check_files(args: argparse.Namespace, program: Program) -> None:
                 f"--{option}: {program.path} declares no {option} tensor in its section .rvsim.io; "
                 "'rvsim compile' makes programs that do"
             )
-    options = ("json", "output", "commit_log", "signature", "save")
+    options = ("json", "output", "commit_log", "konata", "signature", "save")
     named = {option: path for option in options if (path := getattr(args, option, None)) and path != "-"}
     written = list(named.values())
-    if getattr(args, "gdb", None) and "commit_log" in named:
-        raise UsageError(
-            "--gdb and --commit-log exclude each other: a debugger goes back and forth; log a run without it"
-        )
+    for option in ("commit_log", "konata"):
+        if getattr(args, "gdb", None) and option in named:
+            raise UsageError(
+                f"--gdb and --{option.replace('_', '-')} exclude each other: a debugger goes back and forth; log a run "
+                "without it"
+            )
+    if getattr(args, "konata_from", None) and not args.konata:
+        raise UsageError("--konata-from says where the file of --konata begins: name one (--konata FILE)")
     for path in written:
         check_writable(path)
         if os.path.exists(path) and os.path.exists(args.elf) and os.path.samefile(path, args.elf):
@@ -519,6 +581,41 @@ def write_file(path: str, data: bytes) -> None:
             raise
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}") from None
+
+
+class OutputFile:
+    """A file that is written while the program runs.
+
+    Raises
+    ------
+    OutputError
+        By all of it, with the reason.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        try:
+            self._file = open(path, "wb")  # noqa: SIM115 - closed by `close`
+        except OSError as error:
+            raise self._error(error) from None
+
+    def write(self, data: bytes) -> None:
+        """Append."""
+        try:
+            self._file.write(data)
+            self._file.flush()
+        except OSError as error:
+            raise self._error(error) from None
+
+    def close(self) -> None:
+        """Write the rest."""
+        try:
+            self._file.close()
+        except OSError as error:
+            raise self._error(error) from None
+
+    def _error(self, error: OSError) -> OutputError:
+        return OutputError(f"cannot write {self._path}: {error.strerror}")
 
 
 def _is_special(path: str) -> bool:

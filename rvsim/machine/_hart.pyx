@@ -201,14 +201,15 @@ cdef extern from "hart.h":
 
 cdef extern from "../timing/exact/pipeline.h":
     enum:
-        K_ECALL, CAUSES
+        K_ECALL, CAUSES, C_OTHER, NO_STAGE
     ctypedef struct timing_op:
         uint8_t kind, size
     ctypedef struct retired:
         uint32_t pc, next_pc
         uint8_t next_size
     ctypedef struct timing_report:
-        int seen
+        uint32_t lost[10]
+        int seen, staged
     ctypedef struct timing_memory:
         const timing_op *(*at)(void *, uint32_t) noexcept
         void *code
@@ -218,8 +219,22 @@ cdef extern from "../timing/exact/pipeline.h":
         uint32_t (*step)(timing_pipeline *, const timing_op *, const retired *, timing_report *) noexcept nogil
 
 cdef extern from "timed.h":
+    struct timed_record:
+        uint64_t before
+    struct timed_view:
+        int from_ "from"
+        int begun, cut
+        uint64_t cycle, left
+        uint32_t at, until, count
+        const long long *stalls
+        long long stalled
+        int32_t behind
+        void (*drain)(hart *) noexcept nogil
+        timed_record record[1024]
+    void timed_note(hart *, const timing_op *, const retired *, uint32_t, uint32_t, int) nogil
     struct timed:
         timing_pipeline *pipeline
+        timed_view *view
         block *block
         uint32_t told
         timing_report report
@@ -555,6 +570,8 @@ cdef class Hart:
     cdef int fetch_shift         # log2 of the bytes that no block may leave; 32 where nobody looks at fetches
     cdef uint64_t worst_fetch, worst_access  # cycles that a way into a block, or an instruction with accesses, may wait for caches
     cdef dict folded_lost        # pc -> cycles lost by cause, of blocks that are gone
+    cdef timed_view *viewed      # of the pipeline; NULL while nobody has looked
+    cdef object view_sink
     cdef dict folded_sites       # pc -> [fetch, load, store misses, cycles] of blocks that are gone
     cdef uint64_t trapped_fetches  # instructions that were fetched and did not retire
     cdef uint64_t port[2]        # loads and stores of other bus masters, which caches do not see
@@ -614,6 +631,7 @@ cdef class Hart:
         PyMem_Free(self.dead)
         free_block(self.nowhere, self)
         PyMem_Free(self.h.timed)
+        PyMem_Free(self.viewed)
         for i in range(self.region_count):
             PyMem_Free(self.regions[i].data)
             PyMem_Free(self.regions[i].code)
@@ -845,6 +863,52 @@ cdef class Hart:
         memset(&self.h.data_lines, 0xff, sizeof(self.h.data_lines))
         self.most_cycles = most
 
+    def view_pipeline(self, sink, int begin=0, uint64_t cycle=0, uint32_t at=0, uint32_t until=0, uint64_t most=0):
+        """Note what goes through the pipeline from here on.
+
+        Parameters
+        ----------
+        sink : callable or None
+            Takes pieces of bytes, `timed_record` after `timed_record`; None ends it.
+        begin : int
+            Where it begins: 0 at once, 1 with the first retirement in `cycle` or later, 2 with a store to `at` (and ends with one to
+            `until`, up to the next to `at`), 3 with the instruction at `at`.
+        most : int
+            Instructions, all together.
+
+        Returns
+        -------
+        bool
+            Whether what ends here left out instructions beyond its `most`.
+        """
+        cdef bint cut = False
+        if self.h.timed == NULL:
+            raise ValueError("there is no pipeline to look at")
+        if self.viewed != NULL:
+            self.flush_view()
+            cut = self.viewed.cut
+        self.h.timed.view, self.h.timed.report.staged, self.view_sink = NULL, 0, sink
+        if sink is None:
+            return cut
+        if self.viewed == NULL:
+            self.viewed = <timed_view *>PyMem_Calloc(1, sizeof(timed_view))
+            if self.viewed == NULL:
+                raise MemoryError
+        self.viewed.begun = self.viewed.cut = self.viewed.count = 0
+        self.viewed.from_ = begin
+        self.viewed.cycle, self.viewed.at, self.viewed.until, self.viewed.left = cycle, at, until, most
+        self.viewed.stalls, self.viewed.stalled, self.viewed.drain = &self.stall_cycles, self.stall_cycles, drain_view
+        self.viewed.behind = NO_STAGE if self.h.timed.pipeline.cycles else 0  # fetching begins with cycle 0
+        self.h.timed.view, self.h.timed.report.staged = self.viewed, 1
+        return cut
+
+    def flush_view(self):
+        """Hand over what went through the pipeline and is still held."""
+        if self.viewed != NULL and self.viewed.count:
+            noted = (<char *>self.viewed.record)[: self.viewed.count * sizeof(timed_record)]
+            self.viewed.count = 0
+            self.view_sink(noted)
+
     cdef int operations(self, block *b) except -1:
         """What the pipeline sees of a block's instructions."""
         cdef uint32_t i, at, following
@@ -902,15 +966,37 @@ cdef class Hart:
 
     def redirected(self, uint32_t pc, uint32_t target):
         """A trap, or an interrupt, before the instruction at `pc`; the cycles it takes."""
+        cdef uint32_t word = self.half_word(pc)
+        return self.system(pc, target, word | self.half_word(pc + 2) << 16 if word & 3 == 3 else word, False)
+
+    def lose(self, uint32_t pc, int cause, uint64_t cycles):
+        """With exact cycles: an instruction lost some in which the whole pipeline stood still."""
+        cdef uint64_t lost[10]
+        memset(lost, 0, sizeof(lost))
+        lost[cause] = cycles
+        add_lost(self.folded_lost, pc, lost)
+
+    cdef uint32_t system(self, uint32_t pc, uint32_t target, uint32_t word, bint retires) except? 0xdead:
+        """What goes on at `target` behind an instruction of the system, or without it having retired; the cycles it takes."""
         cdef timing_op op
         cdef retired r
+        cdef uint64_t lost[10]
+        cdef uint32_t cycles
+        cdef int cause
         if self.h.timed == NULL:
             return 0
         memset(&op, 0, sizeof(op))
         memset(&r, 0, sizeof(r))
         op.kind, op.size = K_ECALL, 4
         r.pc, r.next_pc, r.next_size = pc, target, 4 if self.half_word(target) & 3 == 3 else 2
-        return self.h.timed.pipeline.step(self.h.timed.pipeline, &op, &r, NULL)
+        cycles = self.h.timed.pipeline.step(self.h.timed.pipeline, &op, &r, &self.h.timed.report)
+        for cause in range(CAUSES):
+            lost[cause] = self.h.timed.report.lost[cause]
+        lost[C_OTHER] += not retires
+        add_lost(self.folded_lost, pc, lost)
+        if self.h.timed.view != NULL:
+            timed_note(&self.h, &op, &r, word, cycles, retires)
+        return cycles
 
     def stamp(self):
         """The cycle in which the store that a device is told of is seen on the bus."""
@@ -2006,7 +2092,7 @@ cdef class Hart:
         self.trapped.exits[i] -= 1
         self.trapped_fetches -= 1
         if self.h.timed != NULL:
-            self.trapped.sites[i].cycles += <uint64_t>self.redirected(self.h.pc, self.trapped.end)
+            self.trapped.sites[i].cycles += self.system(self.h.pc, self.trapped.end, self.trapped.meta[i].word, True)
         self.set_granted(self.granted + self.trapped.count_n - i)
         self.h.pc = self.trapped.end
 
@@ -2605,6 +2691,16 @@ cdef void describe_at(hart *h, uint32_t pc, timing_op *op) noexcept with gil:
         memcpy(op, <const char *>described, sizeof(timing_op))
     except BaseException as error:
         self.pending = error
+
+
+cdef void drain_view(hart *h) noexcept with gil:
+    cdef Hart self = <Hart>h.self
+    try:
+        self.flush_view()
+    except BaseException as error:  # it cannot be written: the run ends before the next block
+        self.pending = error
+        self.h.timed.view, self.h.timed.report.staged = NULL, 0
+        self.h.fuel &= ~SLACK
 
 
 cdef void bury_dead(Hart self) noexcept with gil:

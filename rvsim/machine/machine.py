@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from rvsim.machine.device import Device
     from rvsim.machine.extension import Context, Routines
     from rvsim.machine.htif import Htif
-    from rvsim.machine.result import RunResult, StopReason
+    from rvsim.machine.result import LineProfile, RunResult, StopReason
     from rvsim.machine.snapshot import Checkpoint
     from rvsim.machine.timed import Timed
     from rvsim.timing.platform import Platform
@@ -288,7 +288,7 @@ class Machine:
         context = extension.Context(self.hart, self.csrs, [isa for _, isa, _ in self._extensions], calls)
         self.routines = extension.Routines(self.hart, [i for i, _, _ in self._extensions], context.own)
         for instruction, _, class_ in self._extensions:
-            cost = self.timing.cycles[class_]
+            cost = 0 if self.timed is not None else self.timing.cycles[class_]
             self.hart.add_custom(
                 instruction.mask,
                 instruction.match,
@@ -467,12 +467,16 @@ class Machine:
         self.hart.traps += 1
         self.hart.forget_reservation()
         self.hart.pc = self.csrs.enter_trap(irq, cause, tval, pc)
-        exact = self.timed is not None
-        self._stall(pc, self.hart.redirected(pc, self.hart.pc) if exact else self.timing.trap_cycles)
+        if self.timed is not None:  # the pipeline says itself what the trap's cycles were lost to
+            self.stalls[pc] = self.stalls.get(pc, 0) + self.hart.redirected(pc, self.hart.pc)
+        else:
+            self._stall(pc, self.timing.trap_cycles)
 
-    def _stall(self, pc: int, cycles: int) -> None:
+    def _stall(self, pc: int, cycles: int, cause: str = "other") -> None:
         """Attribute cycles that the hart stood still to an instruction."""
         self.stalls[pc] = self.stalls.get(pc, 0) + cycles
+        if self.timed is not None and cycles:
+            self.timed.lose(pc, cause, cycles)
 
     def _deadline(self) -> int | None:
         """The next cycle at which a device changes an enabled interrupt by itself."""
@@ -547,7 +551,7 @@ class Machine:
         response = self.coprocessor.issue(function, rs1, rs2, self, self.hart.cycles, pc)
         if response.stall_cycles:
             self.hart.stall_cycles += response.stall_cycles
-            self._stall(pc, response.stall_cycles)
+            self._stall(pc, response.stall_cycles, "coprocessor")
         if response.fault is not None:
             fault = response.fault
             self._coprocessor_fault = fault
@@ -620,6 +624,7 @@ class Machine:
         finally:
             self._seconds += time.perf_counter() - started
             self.hart.flush_log()
+            self.hart.flush_view()
         return self._stop
 
     def _run(self, limit: int, step: bool) -> Stop:
@@ -853,6 +858,11 @@ class Machine:
         self.stalls.update({int(pc): int(cycles) for pc, cycles in progress["stalls"]})
         self.hart.attention()
 
+    @property
+    def isas(self) -> list[Isa]:
+        """The sets that instructions are of: the base set, then those added at run time."""
+        return [self.isa, *{id(isa): isa for _, isa, _ in self._extensions}.values()]
+
     def added_instruction(self, word: int) -> Instruction | None:
         """The instruction added at run time that a word encodes."""
         return next((i for i, _, _ in self._extensions if word & i.mask == i.match), None)
@@ -866,6 +876,37 @@ class Machine:
             Takes pieces of the text; None ends the log.
         """
         self.hart.log_commits(write)
+
+    def view_pipeline(
+        self, take: Callable[[bytes], object] | None, start: int | str | None = None, most: int = NO_LIMIT
+    ) -> bool:
+        """Hand over what goes through the core's pipeline from here on; `rvsim.profile.konata` makes a file of it.
+
+        Parameters
+        ----------
+        take : callable or None
+            Takes pieces of bytes, each of `rvsim.machine.timed.RECORD`; None ends the view.
+        start : int or str, optional
+            Where it begins: a cycle, ``roi``, or a symbol's name (`rvsim.profile.konata.Konata`); here by default.
+        most : int
+            Instructions of the view.
+
+        Returns
+        -------
+        bool
+            Whether the view that ends had to leave out instructions behind its `most`.
+
+        Raises
+        ------
+        UsageError
+            There is no pipeline (cycles are not exact), or nowhere to begin.
+        """
+        if take is None:
+            return self.timed is not None and self.hart.view_pipeline(None)
+        from rvsim.machine import timed
+
+        timed.view(self, take, start, most)
+        return False
 
     def signature(self, granularity: int = 4) -> str:
         """The memory between begin_signature and end_signature, as riscv-arch-test compares it.
@@ -882,6 +923,19 @@ class Machine:
         from rvsim.machine.signature import write_signature
 
         return write_signature(self.program, self.read_memory, granularity)
+
+    def line_profile(self) -> list[LineProfile]:
+        """What was counted so far by source line, most cycles first.
+
+        ``result.replace(lines=machine.line_profile())`` is a result that has them.
+        """
+        from rvsim.machine.report import line_profile
+
+        return line_profile(self)
+
+    def lost_cycles(self) -> dict[int, dict[str, int]]:
+        """With exact cycles: those that each instruction lost, by address and cause; empty without."""
+        return self.timed.lost() if self.timed is not None else {}
 
     def instruction_counts(self) -> dict[int, tuple[int, int]]:
         """Executions and cycles of each instruction that was executed, by address."""

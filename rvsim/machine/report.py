@@ -8,6 +8,7 @@ from rvsim.machine.result import (
     AcceleratorReport,
     Count,
     FunctionProfile,
+    LineProfile,
     MemoryReport,
     RunResult,
     SymbolTraffic,
@@ -73,6 +74,28 @@ def build_result(
         roi=next((roi for device in machine.devices if (roi := device.roi())), None),
         host_seconds=seconds,
     )
+
+
+def line_profile(machine: Machine) -> list[LineProfile]:
+    """What a run counted, by source line, most cycles first; `LineProfile` of line 0 has what DWARF does not tell."""
+    totals: dict[tuple[str, int], list[int]] = {}
+    lost: dict[tuple[str, int], dict[str, int]] = {}
+    nowhere = "(no line)", 0
+    counts = [(pc, n, cycles) for pc, (n, cycles) in machine.instruction_counts().items()]
+    counts += [(pc, 0, cycles) for pc, cycles in machine.stalls.items() if cycles]
+    for pc, n, cycles in counts:
+        total = totals.setdefault(machine.program.line(pc) or nowhere, [0, 0])
+        total[0] += n
+        total[1] += cycles
+    for pc, causes in machine.timed.lost().items() if machine.timed is not None else ():
+        of = lost.setdefault(machine.program.line(pc) or nowhere, {})
+        for cause, cycles in causes.items():
+            of[cause] = of.get(cause, 0) + cycles
+    lines = [
+        LineProfile(file=file, line=line, instructions=n, cycles=cycles, lost_cycles=lost.get((file, line), {}))
+        for (file, line), (n, cycles) in totals.items()
+    ]
+    return sorted(lines, key=lambda each: (-each.cycles, each.file, each.line))
 
 
 def _traffic(machine: Machine, fetch: list, accesses: list) -> tuple[dict[str, Traffic], list[SymbolTraffic]]:

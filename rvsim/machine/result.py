@@ -159,6 +159,30 @@ class FunctionProfile(Record):
     fetch_bytes: int = 0
 
 
+class LineProfile(Record):
+    """What the instructions of one source line took.
+
+    Attributes
+    ----------
+    file : str
+        Source file, as DWARF names it; ``(no line)`` for code of which it says nothing.
+    line : int
+        Number of the line; 0 for none.
+    instructions : int
+        Instructions retired.
+    cycles : int
+        Core cycles, waiting for the coprocessor and for caches included.
+    lost_cycles : dict of str to int
+        With exact cycles: those beyond an instruction's first, by what they were lost to (docs/pipelines.md).
+    """
+
+    file: str
+    line: int
+    instructions: int
+    cycles: int
+    lost_cycles: dict[str, int] = {}
+
+
 class CacheReport(Record):
     """What one cache did; docs/caches.md says how it works.
 
@@ -462,6 +486,8 @@ class RunResult(Record):
         Data accesses by object of the program.
     functions : list of FunctionProfile
         Instructions and cycles by function, most cycles first.
+    lines : list of LineProfile
+        Instructions and cycles by source line, most cycles first; empty unless asked for.
     icache : CacheReport or None
         What the instruction cache did; null without one.
     dcache : CacheReport or None
@@ -498,6 +524,7 @@ class RunResult(Record):
     traffic: dict[str, Traffic] = {}
     symbols: list[SymbolTraffic] = []
     functions: list[FunctionProfile] = []
+    lines: list[LineProfile] = []
     icache: CacheReport | None = None
     dcache: CacheReport | None = None
     accelerator: AcceleratorReport | None = None
@@ -576,8 +603,8 @@ def json_schema() -> dict[str, Any]:
     import msgspec
 
     records = [
-        *(Count, Traffic, MemoryReport, SymbolTraffic, FunctionProfile, CacheReport, PortTraffic, AcceleratorReport),
-        *(EnergyConstant, EnergyComponent, EnergyShare, EnergyReport, RegionOfInterest, RunResult),
+        *(Count, Traffic, MemoryReport, SymbolTraffic, FunctionProfile, LineProfile, CacheReport, PortTraffic),
+        *(AcceleratorReport, EnergyConstant, EnergyComponent, EnergyShare, EnergyReport, RegionOfInterest, RunResult),
     ]
     _, definitions = msgspec.json.schema_components(records, ref_template="#/$defs/{name}")
     for record in records:

@@ -8,9 +8,37 @@
 #define RVSIM_TIMED_H
 #include "../timing/exact/pipeline.h"
 
-enum { TIMED_AT = 1024 };
+enum { TIMED_AT = 1024, TIMED_RECORDS = 1024 };
+
+struct timed_record {        /* what went through the pipeline, for its view (Timed.RECORD in timed.py) */
+    uint64_t before;         /* cycle of the retirement before it */
+    uint32_t cycles, waited; /* from there to its own; in front of these, cycles that all stood still: for a coprocessor, or asleep */
+    uint32_t pc, word;
+    int32_t stage[TIMING_STAGES], end;
+    uint32_t lost[CAUSES];
+    uint8_t size, retires;
+    uint8_t waits;           /* of an added instruction: the stage in which it waited; 0: it is none */
+    uint8_t spare[5];
+};
+
+enum { VIEW_ALL, VIEW_CYCLE, VIEW_STORE, VIEW_PC };
+struct timed_view {
+    int from;                /* VIEW_*: what begins it, while it has not begun */
+    int begun, cut;          /* cut: there was more than `left` allowed */
+    uint64_t cycle;          /* of VIEW_CYCLE */
+    uint32_t at, until;      /* of VIEW_STORE, the store that begins and the one that ends it, until the next; of VIEW_PC */
+    uint64_t left;           /* instructions that may still be noted */
+    const long long *stalls; /* the hart's */
+    long long stalled;       /* of these, seen */
+    int32_t behind;          /* of the last report, relative to its retirement */
+    uint32_t count;
+    void (*drain)(struct hart *);
+    struct timed_record record[TIMED_RECORDS];
+};
+
 struct timed {
     timing_pipeline *pipeline;
+    struct timed_view *view; /* NULL: nobody looks */
     struct block *block;     /* that is being executed; NULL when all that retired has been told */
     uint32_t told;           /* its instructions that have been told */
     uint64_t taken;          /* its `taken` as it was entered */
@@ -35,6 +63,39 @@ static const timing_op *timed_at(void *of, uint32_t pc)
     return &h->timed->at[n].op;
 }
 
+/* Note an instruction for the view of the pipeline, as it retires or is trapped. */
+static void timed_note(struct hart *h, const timing_op *op, const retired *r, uint32_t word, uint32_t cycles, int retires)
+{
+    struct timed *t = h->timed;
+    struct timed_view *v = t->view;
+    long long stalls = *v->stalls, waited = stalls - v->stalled;
+    uint64_t now = t->pipeline->cycles + (uint64_t)stalls;
+    int32_t fetched = v->behind;
+    v->stalled = stalls;
+    v->behind = t->report.behind - (int32_t)cycles;
+    if (!v->begun) {
+        v->begun = v->from == VIEW_ALL || (v->from == VIEW_CYCLE && now >= v->cycle) || (v->from == VIEW_PC && r->pc == v->at) ||
+                   (v->from == VIEW_STORE && op->kind == K_STORE && r->address == v->at);
+        if (!v->begun) return;
+    }
+    if (!v->left) {
+        v->cut = 1, t->view = NULL, t->report.staged = 0;
+        return;
+    }
+    v->left--;
+    if (v->from == VIEW_STORE && op->kind == K_STORE && r->address == v->until) v->begun = 0;
+    struct timed_record *n = &v->record[v->count++];
+    n->before = now - cycles - (uint64_t)waited;
+    n->cycles = cycles, n->waited = (uint32_t)waited;
+    n->pc = r->pc, n->word = word;
+    memcpy(n->stage, t->report.stage, sizeof n->stage);
+    n->stage[0] = fetched;
+    n->end = t->report.end;
+    memcpy(n->lost, t->report.lost, sizeof n->lost);
+    n->size = op->size, n->retires = (uint8_t)retires, n->waits = op->kind == K_CUSTOM ? (uint8_t)t->report.executes : 0;
+    if (v->count == TIMED_RECORDS) v->drain(h);
+}
+
 /* Tell instructions up to, not including, one; `next_pc` retires behind the last of them. */
 static void timed_tell(struct hart *h, uint32_t to, uint32_t next_pc, int next_size)
 {
@@ -53,7 +114,9 @@ static void timed_tell(struct hart *h, uint32_t to, uint32_t next_pc, int next_s
         if (access < t->accesses && t->access[access].index == i) r.address = t->access[access].address;
         while (operand < t->operands && t->operand[operand].index < i) operand++;
         if (operand < t->operands && t->operand[operand].index == i) r.rs1 = t->operand[operand].rs1, r.rs2 = t->operand[operand].rs2;
-        b->sites[i].cycles += t->pipeline->step(t->pipeline, op, &r, &t->report);
+        uint32_t cycles = t->pipeline->step(t->pipeline, op, &r, &t->report);
+        b->sites[i].cycles += cycles;
+        if (t->view) timed_note(h, op, &r, b->meta[i].word, cycles, 1);
         for (int cause = 0; cause < CAUSES; cause++) b->lost[i * CAUSES + cause] += t->report.lost[cause];
     }
     if (to > t->told) t->told = to;

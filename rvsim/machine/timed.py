@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import struct
+
 from rvsim.errors import UsageError
 from rvsim.timing._exact import CAUSE_NAMES, Pipeline
 from rvsim.timing.operation import ILLEGAL, describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from rvsim.isa.ir import Instruction
     from rvsim.machine._hart import Hart
+    from rvsim.machine.machine import Machine
     from rvsim.timing import CoreTiming
     from rvsim.timing.platform import Platform, WaitStates
 
@@ -22,6 +25,16 @@ BUSY_CYCLES, BUS_CYCLES = 256, 48
 
 MOST_REGIONS, MOST_WAIT = 31, 1000
 """What the models' tables and times hold (exact/operation.h)."""
+
+RECORD = struct.Struct("=Q4I7ii10I3B5x")
+"""What went through the pipeline: `timed_record` of timed.h.
+
+Cycle of the retirement before; cycles from there, cycles waited in front of these, pc, word; first cycle in each stage,
+relative to the retirement before (`NO_STAGE`: not in it), and in none; cycles lost by cause; bytes; 1 if it
+retired; of an added instruction the stage in which it waited, else 0.
+"""
+
+NO_STAGE = -(1 << 31)
 
 
 class Timed:
@@ -78,10 +91,17 @@ class Timed:
 
     def lost(self) -> dict[int, dict[str, int]]:
         """By address of an instruction: cycles beyond its first, by what they were lost to."""
-        return {
-            pc: {name: n for name, n in zip(CAUSE_NAMES, cycles, strict=True) if n}
-            for pc, cycles in self._hart.lost().items()
-        }
+        return {pc: self.causes(cycles) for pc, cycles in self._hart.lost().items()}
+
+    def causes(self, cycles: Sequence[int], coprocessor: int = 0) -> dict[str, int]:
+        """Cycles lost by name of the cause; `coprocessor`: more of these."""
+        named = dict(zip(CAUSE_NAMES, cycles, strict=True))
+        named["coprocessor"] += coprocessor
+        return {name: n for name, n in named.items() if n}
+
+    def lose(self, pc: int, cause: str, cycles: int) -> None:
+        """The instruction at `pc` lost cycles in which the whole pipeline stood still."""
+        self._hart.lose(pc, CAUSE_NAMES.index(cause), cycles)
 
     def operation(self, number: int, word: int, following: int) -> bytes:
         """What the pipeline sees of an instruction word (`rvsim.timing.operation.describe`)."""
@@ -93,6 +113,38 @@ class Timed:
                 found = describe(*self._instructions[number], word, following)
             self._described[key] = found
         return found
+
+
+def view(machine: Machine, take: Callable[[bytes], object], start: int | str | None, most: int) -> None:
+    """Have `take` handed what goes through a machine's pipeline; see `Machine.view_pipeline`."""
+    if machine.timed is None:
+        raise UsageError(
+            "a view of the pipeline needs exact cycles, and this run's are from the table of core "
+            f"{machine.timing.name}: choose --timing exact and a core that has an exact model"
+        )
+    hart = machine.hart
+    if start is None:
+        hart.view_pipeline(take, most=most)
+    elif isinstance(start, int):
+        hart.view_pipeline(take, 1, cycle=start, most=most)
+    elif start == "roi":
+        from rvsim.machine import rtlbench
+
+        bench = next((each for each in machine.devices if isinstance(each, rtlbench.RtlBench)), None)
+        if bench is None:
+            raise UsageError(
+                "the pipeline from roi on: this machine has no device rtl-bench, to which a program says where its "
+                "region of interest begins; add it (--device rtl-bench), or begin with a cycle or a function"
+            )
+        hart.view_pipeline(take, 2, at=bench.base + rtlbench.START, until=bench.base + rtlbench.STOP, most=most)
+    else:
+        symbol = machine.program.symbol(start)
+        if symbol is None:
+            raise UsageError(
+                f"the pipeline from {start!r} on: expected a cycle, roi, or a symbol of {machine.program.path}, which "
+                "has none of that name"
+            )
+        hart.view_pipeline(take, 3, at=symbol.address, most=most)
 
 
 def _waits(platform: Platform | None, core: str) -> tuple[list[tuple[int, int, int, int, int]], tuple[int, int, int]]:

@@ -39,6 +39,8 @@ class Listing:
         Executions and cycles by address, `Machine.instruction_counts`; two columns in front show them.
     source : bool
         Print the source line where it changes.
+    lost : mapping of int to mapping of str to int, optional
+        Cycles lost by cause, by address, `Machine.lost_cycles`; behind each instruction.
     """
 
     def __init__(
@@ -47,8 +49,10 @@ class Listing:
         isas: Sequence[Isa],
         counts: Mapping[int, tuple[int, int]] | None = None,
         source: bool = False,
+        lost: Mapping[int, Mapping[str, int]] | None = None,
     ) -> None:
         self.program, self.isas, self.counts, self.source = program, isas, counts, source
+        self.lost = lost or {}
         self.ranges = executable_ranges(program)
         self._data = data_ranges(program)
         self._found: dict[int, Instruction | None] = {}
@@ -109,7 +113,11 @@ class Listing:
             count = f"{executions or '':>12}  {cycles or '':>12}  "
         # objdump leaves two columns more behind a short one.
         digits = f"{word:08x}          " if size == 4 else f"{word:04x}                "
-        return f"{count}{address:8x}:\t{digits}\t{self.text(section, address, word, size)}"
+        return f"{count}{address:8x}:\t{digits}\t{self.text(section, address, word, size)}{self._lost(address)}"
+
+    def _lost(self, address: int) -> str:
+        causes = sorted(self.lost.get(address, {}).items(), key=lambda each: -each[1])
+        return "\t# " + ", ".join(f"{name.replace('_', '-')} {n}" for name, n in causes) if causes else ""
 
     def text(self, section: str, address: int, word: int, size: int) -> str:
         """Mnemonic, tab and operands of one instruction; a target with the symbol before it."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TextIO, TypeAlias
 
-    from rvsim.machine.result import RunResult
+    from rvsim.machine.result import LineProfile, RunResult
 
 Cell: TypeAlias = "str | int | None"
 TOP = 10
@@ -60,6 +60,8 @@ def run_tables(result: RunResult, top: int = TOP) -> list[Table]:
             _caches(result),
             _functions(result, top),
             _lost(result, top),
+            _lines(result, top),
+            _lost_lines(result, top),
             _accelerator(result),
             _energy(result),
             _energy_shares(result, top),
@@ -141,10 +143,32 @@ def _caches(result: RunResult) -> Table:
 
 def _lost(result: RunResult, top: int) -> Table:
     """What exact cycles were lost to, by function."""
-    shown = [each for each in result.functions[:top] if each.lost_cycles]
-    causes = list(dict.fromkeys(cause for each in shown for cause in each.lost_cycles))
-    rows: list[tuple[Cell, ...]] = [(f.name, *(f.lost_cycles.get(cause) for cause in causes)) for f in shown]
-    return Table("Cycles lost", ("function", *(cause.replace("_", "-") for cause in causes)), rows)
+    return _by_cause("Cycles lost", "function", [(f.name, f.lost_cycles) for f in result.functions[:top]])
+
+
+def _lines(result: RunResult, top: int) -> Table:
+    rows: list[tuple[Cell, ...]] = [
+        (_place(each), each.cycles, share(each.cycles, result.cycles), each.instructions)
+        for each in result.lines[:top]
+        if each.cycles
+    ]
+    return Table("Lines", ("line", "cycles", "share", "instructions"), rows)
+
+
+def _lost_lines(result: RunResult, top: int) -> Table:
+    most = sorted(result.lines, key=lambda each: -sum(each.lost_cycles.values()))
+    return _by_cause("Cycles lost by line", "line", [(_place(each), each.lost_cycles) for each in most[:top]])
+
+
+def _place(each: LineProfile) -> str:
+    return f"{each.file}:{each.line}" if each.line else each.file
+
+
+def _by_cause(title: str, what: str, lost: list[tuple[str, dict[str, int]]]) -> Table:
+    shown = [(name, cycles) for name, cycles in lost if cycles]
+    causes = list(dict.fromkeys(cause for _, cycles in shown for cause in cycles))
+    rows: list[tuple[Cell, ...]] = [(name, *(cycles.get(cause) for cause in causes)) for name, cycles in shown]
+    return Table(title, (what, *(cause.replace("_", "-") for cause in causes)), rows)
 
 
 def _functions(result: RunResult, top: int) -> Table:

@@ -16,8 +16,8 @@ cdef extern from "pipeline.h":
     ctypedef struct retired:
         uint32_t pc, next_pc
     ctypedef struct timing_report:
-        int32_t fetch, decode, execute, retire, seen
         uint32_t lost[10]
+        int32_t seen, staged
     ctypedef struct timing_region:
         uint32_t base, last
         uint16_t fetch_wait, load_wait, store_wait
@@ -42,6 +42,7 @@ cdef extern from "model.h":
     ctypedef struct timing_model:
         const char *name
         size_t state_size, memory_size
+        const char *stages
         const timing_field *fields
         void (*reset)(void *, void *, const void *, const timing_memory *, uint32_t) noexcept
         int (*sound)(const void *)
@@ -211,6 +212,11 @@ cdef class Pipeline:
         return self.c.shown.cycles
 
     @property
+    def stages(self):
+        """Names of the core's stages, in the order instructions go through them."""
+        return tuple(self.c.model.stages.decode().split())
+
+    @property
     def shown(self):
         """For the hart: a capsule of `timing_pipeline` that lives as long as this object."""
         return PyCapsule_New(&self.c.shown, "rvsim.timing.pipeline", NULL)
@@ -254,6 +260,7 @@ cdef class Pipeline:
         cdef timing_report report
         cdef Py_ssize_t n, count = records.shape[0] // <Py_ssize_t>sizeof(record)
         cdef uint64_t before
+        report.staged = 0
         result = []
         if not count:
             return result

@@ -28,8 +28,8 @@ def simulate(row: Row) -> tuple[int, int, int]:
     assert result.roi is not None and result.exit_code == 0, (row, result.message)
     assert result.roi.checksum is not None
     lost = sum(sum(f.lost_cycles.values()) for f in result.functions)
-    # Each cycle beyond an instruction's first has a cause; a trap's are its own.
-    assert result.cycles == result.instructions + lost or row.program in ECALLS, row
+    # Each cycle beyond an instruction's first has a cause, and all of a trap.
+    assert result.cycles == result.instructions + lost, row
     return result.roi.cycles, result.roi.instructions, result.roi.checksum
 
 

@@ -397,7 +397,7 @@ static inline uint32_t hazard3_decode(hazard3_state *s, const timing_memory *m, 
 static inline uint32_t hazard3_step(hazard3_state *s, const hazard3_params *p, const timing_memory *m, const timing_op *op,
                                     const retired *r, timing_report *out)
 {
-    uint32_t lost[CAUSES] = {0}, cycles = 0, decode, execute, wait, target;
+    uint32_t lost[CAUSES] = {0}, cycles = 0, decode, wait, target, behind;
     int halves = op->size >> 1;
 
     if (s->trap) {
@@ -409,7 +409,7 @@ static inline uint32_t hazard3_step(hazard3_state *s, const hazard3_params *p, c
         cycles += hazard3_refetch(s, m, r->pc, lost);
         cycles += hazard3_decode(s, m, op, r, lost);
     }
-    decode = cycles + 1;
+    behind = decode = cycles + 1;
 
     if (s->memory_left && hazard3_interlock(s, op)) {
         wait = s->memory_left;
@@ -418,7 +418,6 @@ static inline uint32_t hazard3_step(hazard3_state *s, const hazard3_params *p, c
         lost[C_LOAD_USE]++;
         cycles += wait;
     }
-    execute = cycles + 1;
 
     wait = hazard3_work(p, m, op, r);
     if (wait) {
@@ -434,6 +433,7 @@ static inline uint32_t hazard3_step(hazard3_state *s, const hazard3_params *p, c
     }
 
     if (hazard3_jumps(s, p, op, r, &target)) {
+        behind = cycles + 1 + (s->hold ? s->data_left : 0);
         cycles += hazard3_jump(s, m, target, halves, lost);
         s->redirect = op->kind == K_BRANCH ? C_BRANCH : C_JUMP;
     } else {
@@ -449,11 +449,15 @@ static inline uint32_t hazard3_step(hazard3_state *s, const hazard3_params *p, c
     cycles++;
 
     if (out) {
-        out->fetch = (int32_t)decode - 1; /* its last cycle in F */
-        out->decode = (int32_t)decode;    /* decode and execution are one stage: from its first cycle there ... */
-        out->execute = (int32_t)execute;  /* ... from when its operands are there */
-        out->retire = out->seen = (int32_t)cycles;
+        out->seen = (int32_t)cycles;
         for (int i = 0; i < CAUSES; i++) out->lost[i] = lost[i];
+        if (out->staged) {
+            timing_no_stages(out, 1);
+            out->stage[1] = (int32_t)decode; /* decode and execution are one stage */
+            out->stage[2] = (int32_t)cycles + 1;
+            out->end = out->stage[2] + later(s->memory_left, 1);
+            out->behind = s->trap ? out->stage[2] : (int32_t)behind; /* a trap takes the front end from M */
+        }
     }
     return cycles;
 }

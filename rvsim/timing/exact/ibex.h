@@ -43,7 +43,7 @@ static inline int ibex_sound(const ibex_state *s)
     return obi_sound(&s->fetch) && s->ready > OBI_LONG_AGO && s->ready < -OBI_LONG_AGO && s->load_rd < 32 && s->redirect_cause < CAUSES;
 }
 
-typedef struct { int transfer, valid, hazard, start, end, retire, redirect, request; } ibex_times;
+typedef struct { int transfer, valid, hazard, start, end, retire, redirect, request, behind; } ibex_times;
 
 enum { IBEX_NO_REDIRECT = -(1 << 15) };
 
@@ -142,14 +142,19 @@ static inline enum timing_cause ibex_cause(const timing_op *op)
 static inline void ibex_report(const ibex_state *before, const ibex_params *p, const timing_op *op, const ibex_times *t, timing_report *out)
 {
     int mark = 1, behind = 1 + p->writeback; /* from transfer to the earliest retirement */
-    memset(out, 0, sizeof *out);
+    memset(out->lost, 0, sizeof out->lost);
     obi_charge(out, &mark, sooner(t->transfer, before->redirect_ready) + behind, (enum timing_cause)before->redirect_cause);
     obi_charge(out, &mark, t->transfer + behind, C_FETCH);
     obi_charge(out, &mark, t->start + p->writeback, t->hazard ? C_LOAD_USE : C_DATA);
     obi_charge(out, &mark, t->retire, ibex_cause(op));
-    out->fetch = t->valid, out->decode = t->transfer + 1, out->execute = t->request == IBEX_NO_REDIRECT ? t->start : t->request;
-    out->seen = out->execute;
-    out->retire = t->retire;
+    out->seen = t->request == IBEX_NO_REDIRECT ? t->start : t->request;
+    if (!out->staged) return;
+    timing_no_stages(out, 1);
+    out->stage[1] = t->transfer + 1;
+    /* A load or store leaves ID when all is requested, what flushes stays in it behind its retirement: WB is then one cycle. */
+    if (p->writeback) out->stage[2] = ibex_cause(op) == C_DATA ? t->end + 1 : t->retire;
+    out->end = t->retire + 1;
+    out->behind = t->behind;
 }
 
 static inline uint32_t ibex_step(ibex_state *s, const ibex_params *p, const timing_memory *m, const timing_op *op, const retired *r,
@@ -176,6 +181,7 @@ static inline uint32_t ibex_step(ibex_state *s, const ibex_params *p, const timi
         s->redirect_ready = (int16_t)(t.end - t.retire);
     }
     s->ready = (int16_t)(t.end - t.retire);
+    t.behind = later(t.transfer + 1, s->fetch.request[0]);
     obi_rebase(&s->fetch, IBEX_DEPTH, t.retire, s->ready);
     if (out) ibex_report(&before, p, op, &t, out);
     return (uint32_t)t.retire;

@@ -403,18 +403,21 @@ static inline void inorder_charge(timing_report *out, int *mark, int retirement,
     if (retirement > *mark) out->lost[cause] += (uint32_t)(retirement - *mark), *mark = retirement;
 }
 
-static inline void inorder_report(const inorder_work *k, const inorder_params *p, int redirect_ready, enum timing_cause redirect_cause, const timing_op *op,
-                                  int retire, timing_report *out)
+static inline void inorder_report(const inorder_work *k, const inorder_state *s, const inorder_params *p, int redirect_ready,
+                                  enum timing_cause redirect_cause, const timing_op *op, int left, int retire, timing_report *out)
 {
     int mark = 1, behind = p->stages - 1, done = p->stages - p->execute;
-    memset(out, 0, sizeof *out);
+    memset(out->lost, 0, sizeof out->lost);
     inorder_charge(out, &mark, sooner(sooner(redirect_ready, k->valid) + behind, retire), redirect_cause);
     inorder_charge(out, &mark, sooner(k->valid + behind, retire), C_FETCH);
     inorder_charge(out, &mark, sooner(k->operands + done, retire), C_LOAD_USE);
     inorder_charge(out, &mark, retire, inorder_cause(op));
-    out->fetch = k->valid, out->decode = k->taken + 1, out->execute = k->start;
     out->seen = inorder_accesses(op) ? k->request : k->start;
-    out->retire = retire;
+    if (!out->staged) return;
+    timing_no_stages(out, p->execute - 1);
+    for (int stage = 2; stage <= p->stages; stage++) out->stage[stage - 1] = s->enter[stage] + retire;
+    out->end = retire + 1;
+    out->behind = left == PREFETCH_LONG_AGO ? k->taken + 1 : left;
 }
 
 static inline uint32_t inorder_step(inorder_state *s, inorder_history *h, const inorder_params *p, const timing_memory *m, const timing_op *op,
@@ -428,7 +431,7 @@ static inline uint32_t inorder_step(inorder_state *s, inorder_history *h, const 
     const int retire = inorder_run(&k, s, p, m, op, r);
     const int free = (p->stages > 2 ? s->enter[3] : 1) + retire - 1; /* the last cycle in stage 2: the next instruction is taken no earlier */
     const int left = inorder_path(&k, s, h, p, m, op, r);
-    if (out) inorder_report(&k, p, redirect_ready, redirect_cause, op, retire, out);
+    if (out) inorder_report(&k, s, p, redirect_ready, redirect_cause, op, left, retire, out);
 
     inorder_until(&k, s, p, m, free);
     s->kept_come = (int16_t)(later(s->kept_come, free) - retire);

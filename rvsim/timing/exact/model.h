@@ -18,6 +18,7 @@ typedef struct {                      /* a uint8_t of the params */
 typedef struct {
     const char *name;
     size_t state_size, memory_size;   /* memory_size: what depends on addresses, zeros at first */
+    const char *stages;               /* names of timing_report.stage, with spaces between them */
     const timing_field *fields;       /* ends with a name that is NULL */
     void (*reset)(void *state, void *memory, const void *params, const timing_memory *m, uint32_t entry);
     int (*sound)(const void *state);  /* whether bytes from outside can be a state: no step from it leaves the model */
@@ -40,7 +41,8 @@ enum { TIMING_PARAMS = 64, TIMING_STATE = 256 }; /* bytes: no model's are more *
         (void)c;                                                                                                             \
         return core##_step(s, p, m, op, r, out);                                                                             \
     }
-#define MODEL(core, memory, prepare) {#core, sizeof(core##_state), memory, core##_fields, core##_reset_any, core##_sound_any, core##_step_any, prepare}
+#define MODEL(core, memory, prepare, stages)                                                                                \
+    {#core, sizeof(core##_state), memory, stages, core##_fields, core##_reset_any, core##_sound_any, core##_step_any, prepare}
 #define FIELD(core, field, low, high) {#field, offsetof(core##_params, field), low, high, 0}
 #define WORDS(core, field, high, words) {#field, offsetof(core##_params, field), 0, high, words}
 #define NO_FIELD {0, 0, 0, 0, 0}
@@ -101,6 +103,11 @@ static const timing_field inorder_fields[] = {
     FIELD(inorder, blocking, 0, 1), NO_FIELD};
 
 static const timing_model timing_models[] = {
-    MODEL(ibex, 0, 0), MODEL(cv32e40p, 0, 0), MODEL(hazard3, 0, 0), MODEL(picorv32, 0, 0), MODEL(vexriscv, sizeof(vexriscv_caches), 0),
-    MODEL(inorder, sizeof(inorder_history), inorder_prepare_any), {0, 0, 0, 0, 0, 0, 0, 0}};
+    MODEL(ibex, 0, 0, "IF ID WB"),
+    MODEL(cv32e40p, 0, 0, "IF ID EX WB"),
+    MODEL(hazard3, 0, 0, "F X M"),
+    MODEL(picorv32, 0, 0, "fetch ld_rs1 exec ldmem stmem wb"), /* values of cpu_state; wb: latched_store in fetch */
+    MODEL(vexriscv, sizeof(vexriscv_caches), 0, "F D E M W"),
+    MODEL(inorder, sizeof(inorder_history), inorder_prepare_any, "F S2 S3 S4 S5 S6 S7"), /* what each does is in its numbers */
+    {0, 0, 0, 0, 0, 0, 0, 0, 0}};
 #endif

@@ -44,10 +44,20 @@ typedef struct {            /* of one that retires */
 
 enum timing_cause { C_LOAD_USE, C_BRANCH, C_JUMP, C_MUL, C_DIV, C_FETCH, C_DATA, C_CSR, C_COPROCESSOR, C_OTHER, CAUSES };
 
-typedef struct {            /* what a step can say beside its cycles */
-    int32_t fetch, decode, execute, retire; /* cycles, relative to the last retirement */
-    int32_t seen;           /* cycle in which a store is seen on the bus, as the core's test bench takes it (docs/timing.md) */
+/* What a step can say beside its cycles. All times are cycles relative to the last retirement.
+ *
+ * The stages are those that the core's source names (timing_model.stages), in the order an instruction goes through them: [0] is where it is
+ * fetched or waits to be decoded. It is in each from stage[n] on until it is in the next one, and in its last until `end`. When it is
+ * in the first is known before the step: `behind` of the instruction before says so. */
+enum { TIMING_STAGES = 7, NO_STAGE = INT32_MIN };
+typedef struct {
     uint32_t lost[CAUSES];  /* they sum to the cycles less one */
+    int32_t seen;           /* cycle in which a store is seen on the bus, as the core's test bench takes it (docs/timing.md) */
+    int32_t staged;         /* set by who asks: whether what follows is wanted */
+    int32_t stage[TIMING_STAGES]; /* NO_STAGE where it is not in it; [0] is left alone */
+    int32_t executes;       /* number of the stage in which an added instruction waits for its coprocessor */
+    int32_t end;            /* first cycle in which it is in none */
+    int32_t behind;         /* first cycle in which the next one can be in stage [0]: asked for, and the one before is out of it */
 } timing_report;
 
 typedef struct {            /* wait states beyond the fastest answer that the core's bus allows */
@@ -82,4 +92,10 @@ static inline int timing_multiplies(const timing_op *op) { return op->kind >= K_
 static inline int timing_divides(const timing_op *op) { return op->kind >= K_DIV && op->kind <= K_REMU; }
 static inline int later(int a, int b) { return a > b ? a : b; }
 static inline int sooner(int a, int b) { return a < b ? a : b; }
+
+static inline void timing_no_stages(timing_report *out, int executes)
+{
+    out->executes = executes;
+    for (int i = 1; i < TIMING_STAGES; i++) out->stage[i] = NO_STAGE;
+}
 #endif

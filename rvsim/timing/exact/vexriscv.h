@@ -370,9 +370,9 @@ static inline int vexriscv_jump(vexriscv_work *k, const timing_op *op, uint32_t 
 }
 
 /* Cycles lost, from the last stage to the first; what is left of them was lost before D. */
-static inline void vexriscv_explain(const vexriscv_work *k, const timing_op *op, int hit_decode, timing_report *out)
+static inline void vexriscv_explain(const vexriscv_work *k, const timing_op *op, int hit_decode, int fetch, timing_report *out)
 {
-    *out = (timing_report){.fetch = k->d - 2, .decode = k->d, .execute = k->dl + 1, .retire = k->wl};
+    memset(out->lost, 0, sizeof out->lost);
     int left = k->wl - 1;
     const int stages[5] = {k->wl - k->w, k->ml - k->el - 1, k->el - k->dl - 1, k->dl - k->d, k->d - hit_decode};
     const int causes[5] = {C_DATA, timing_divides(op) ? C_DIV : C_DATA, op->kind == K_CSR ? C_CSR : C_DATA, C_LOAD_USE, C_FETCH};
@@ -381,6 +381,12 @@ static inline void vexriscv_explain(const vexriscv_work *k, const timing_op *op,
         if (lost > 0) out->lost[causes[i]] += (uint32_t)lost, left -= lost;
     }
     if (left > 0) out->lost[k->s->cause] += (uint32_t)left;
+    if (!out->staged) return;
+    timing_no_stages(out, 2);
+    const int first[5] = {0, k->d, k->dl + 1, k->el + 1, k->ml + 1}; /* of a load that is fetched again: on its second way */
+    for (int i = 1; i < 5; i++) out->stage[i] = first[i];
+    out->end = k->wl + 1;
+    out->behind = fetch != VEX_LONG_AGO ? fetch + 1 : k->d;
 }
 
 static inline uint32_t vexriscv_step(vexriscv_state *s, vexriscv_caches *c, const vexriscv_params *p, const timing_memory *m,
@@ -401,7 +407,7 @@ static inline uint32_t vexriscv_step(vexriscv_state *s, vexriscv_caches *c, cons
     int cause = C_OTHER;
     int fetch = vexriscv_jump(&k, op, r->pc, r->taken, &cause);
     if (op->kind == K_FENCE_I) s->fetch_free = (int16_t)(vexriscv_fence(after_flush ? k.d - 1 : VEX_LONG_AGO, k.dl) + p->flush);
-    if (out) vexriscv_explain(&k, op, due, out);
+    if (out) vexriscv_explain(&k, op, due, fetch, out);
 
     vexriscv_shift(&k, op);
     if (out) out->seen = k.wl + c->acknowledge;
