@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from rvsim.cli.main import main
+from rvsim.cli.run import find_program
 from rvsim.errors import UsageError
 from rvsim.machine import Machine
 from rvsim.machine.elf import Symbol
+from rvsim.machine.result import decode
 from rvsim.profile.konata import Konata
 from tests.machine.programs import guest
 from tests.timing.rtl import program, rows
@@ -289,3 +291,32 @@ def test_a_full_disk_ends_the_run(capfd: pytest.CaptureFixture[str]) -> None:
     options = ["--timing", "exact", "--quiet", "--konata-count", "1e9", "--max-instructions", "1e9"]
     assert main(["run", elf, *options, "--konata", "/dev/full"]) not in (0, 124)
     assert "cannot write /dev/full: No space left on device" in capfd.readouterr().err
+
+
+def test_lines_are_in_the_document_and_the_tables(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "run.json"
+    assert main(["run", "fc_int8", "--timing", "exact", "--lines", "--json", str(file)]) == 0
+    shown = capfd.readouterr().out
+    result = decode(file.read_bytes())
+    assert sum(line.cycles for line in result.lines) == result.cycles
+    assert sum(sum(line.lost_cycles.values()) for line in result.lines) == result.cycles - result.instructions
+    top = result.lines[0]
+    assert top.line and os.path.basename(top.file) in shown and "Cycles lost by line" in shown
+    cycles = [line.cycles for line in result.lines]
+    assert cycles == sorted(cycles, reverse=True)
+    assert main(["run", "fc_int8", "--timing", "exact", "--json", "-"]) == 0
+    assert decode(capfd.readouterr().out).lines == []
+
+
+def test_a_listing_says_what_each_instruction_lost(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["disasm", "fc_int8", "--counts", "--timing", "exact"]) == 0
+    total: Counter[str] = Counter()
+    for line in capfd.readouterr().out.splitlines():
+        for each in line.partition("\t# ")[2].split(", "):
+            if each:
+                total[each.split(" ")[0].replace("-", "_")] += int(each.split(" ")[1])
+    machine = Machine.from_elf(find_program("fc_int8"), timing="exact", stdout=lambda data: None)
+    expected: Counter[str] = Counter()
+    for function in machine.run().functions:
+        expected.update(function.lost_cycles)
+    assert total == expected and total
