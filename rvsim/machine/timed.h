@@ -116,7 +116,7 @@ static void timed_tell(struct hart *h, uint32_t to, uint32_t next_pc, int next_s
         if (operand < t->operands && t->operand[operand].index == i) r.rs1 = t->operand[operand].rs1, r.rs2 = t->operand[operand].rs2;
         uint32_t cycles = t->pipeline->step(t->pipeline, op, &r, &t->report);
         b->sites[i].cycles += cycles;
-        if (t->view) timed_note(h, op, &r, b->meta[i].word, cycles, 1);
+        if (__builtin_expect(t->view != NULL, 0)) timed_note(h, op, &r, b->meta[i].word, cycles, 1);
         for (int cause = 0; cause < CAUSES; cause++) b->lost[i * CAUSES + cause] += t->report.lost[cause];
     }
     if (to > t->told) t->told = to;

@@ -57,7 +57,7 @@ static inline int cv32e40p_sound(const cv32e40p_state *s)
     return obi_sound(&s->fetch) && !far && s->redirect_cause < CAUSES && s->end_cause < CAUSES;
 }
 
-typedef struct { int transfer, valid, hazard, jump, leave, end, redirect, request, response, behind; } cv32e40p_times;
+typedef struct { int transfer, valid, hazard, jump, leave, end, redirect, request; } cv32e40p_times;
 
 enum { CV32E40P_NO_REDIRECT = -(1 << 15) };
 
@@ -239,13 +239,18 @@ static inline void cv32e40p_report(const cv32e40p_state *before, const timing_op
     if (t->hazard) obi_charge(out, &mark, t->leave, C_LOAD_USE);
     obi_charge(out, &mark, t->leave, (enum timing_cause)before->end_cause);
     out->seen = t->request == CV32E40P_NO_REDIRECT ? t->leave + 1 : t->request;
-    if (!out->staged) return;
+}
+
+/* `s`: behind the instruction, its times not yet relative to it. */
+static inline void cv32e40p_stages(const cv32e40p_state *s, const timing_op *op, const retired *r, const cv32e40p_times *t, timing_report *out)
+{
     timing_no_stages(out, 2);
     out->stage[1] = t->transfer + 1;
     out->stage[2] = t->leave + 1;
     if (op->kind != K_BRANCH) out->stage[3] = t->end + 1; /* a branch leaves EX at once */
-    out->end = t->request != CV32E40P_NO_REDIRECT ? t->response + 1 : t->end + 1 + (op->kind != K_BRANCH);
-    out->behind = t->behind;
+    out->end = t->request != CV32E40P_NO_REDIRECT ? s->response[CV32E40P_NEWEST] + 1 : t->end + 1 + (op->kind != K_BRANCH);
+    /* The upper half of a word is in the aligner already. */
+    out->behind = t->redirect == CV32E40P_NO_REDIRECT && r->next_pc & 2 ? t->transfer + 1 : later(t->transfer + 1, s->fetch.request[0]);
 }
 
 /* What the next instruction has to know of this one, relative to its departure. */
@@ -281,9 +286,7 @@ static inline uint32_t cv32e40p_step(cv32e40p_state *s, const cv32e40p_params *p
     t.leave = cv32e40p_leave(s, op, t.jump, &t);
     cv32e40p_execute(s, p, m, op, r, &t);
     if (t.redirect != CV32E40P_NO_REDIRECT) obi_redirect(&s->fetch, CV32E40P_DEPTH, t.redirect, m, r->next_pc);
-    t.response = s->response[CV32E40P_NEWEST];
-    /* The upper half of a word is in the aligner already. */
-    t.behind = t.redirect == CV32E40P_NO_REDIRECT && r->next_pc & 2 ? t.transfer + 1 : later(t.transfer + 1, s->fetch.request[0]);
+    if (out && out->staged) cv32e40p_stages(s, op, r, &t, out);
     cv32e40p_remember(s, p, op, &t);
     if (t.redirect != CV32E40P_NO_REDIRECT) {
         s->flags |= CV_REDIRECT;

@@ -69,39 +69,58 @@ static inline int picorv32_taken_branch(const timing_memory *m, uint32_t behind,
     return (misled ? picorv32_fetch_target(m, done + 1, target, target_size) : done) + 1;
 }
 
+/* States of `cpu_state`: jal is done with its launch, multiplier and divider (PCPI) keep ld_rs1 waiting, CSRs are read there. Then it is `fetch`
+ * again: of the next one, and this one's result is written until that is launched. */
+__attribute__((noinline, cold)) static void picorv32_stages(const picorv32_params *p, const timing_memory *m, const timing_op *op, const retired *r, int done, int launch,
+                                   timing_report *out)
+{
+    int end = PICORV32_EXECUTE + 1, state = 2;
+    if (op->kind == K_LOAD) end = launch, state = 3;
+    else if (op->kind == K_STORE) end = launch, state = 4;
+    else if (op->kind == K_BRANCH) end = r->taken ? picorv32_taken_branch(m, r->pc + op->size, op->following, r->next_pc, r->next_size) : done + 1;
+    else if (op->kind == K_JAL) end = 1, state = 0;
+    else if (op->kind == K_CSR) end = PICORV32_EXECUTE, state = 0;
+    else if (timing_multiplies(op)) end = p->multiply + 1, state = 0;
+    else if (timing_divides(op)) end = p->divide + 1, state = 0;
+    timing_no_stages(out, 1);
+    if (op->kind != K_JAL) out->stage[1] = 1;
+    if (state) out->stage[state] = PICORV32_EXECUTE;
+    out->stage[5] = out->behind = end;
+    out->end = launch + 1;
+}
+
 /* Cost of one instruction. */
 static inline uint32_t picorv32_step(picorv32_state *s, const picorv32_params *p, const timing_memory *m, const timing_op *op,
                                      const retired *r, timing_report *out)
 {
     (void)s;
     const uint32_t behind = r->pc + op->size;
-    int request = PICORV32_EXECUTE, done, launch, end = PICORV32_EXECUTE + 1;
+    int request = PICORV32_EXECUTE, done, launch;
     enum timing_cause cause = C_OTHER;
 
     switch (op->kind) {
     case K_JAL:
-        done = picorv32_fetch_target(m, p->jal_request, r->next_pc, r->next_size), cause = C_JUMP, end = 1;
+        done = picorv32_fetch_target(m, p->jal_request, r->next_pc, r->next_size), cause = C_JUMP;
         break;
     case K_JALR:
         done = picorv32_fetch_target(m, p->jalr_request, r->next_pc, r->next_size), cause = C_JUMP;
         break;
     case K_BRANCH:
         if (r->taken) {
-            int begin = end = picorv32_taken_branch(m, behind, op->following, r->next_pc, r->next_size);
+            int begin = picorv32_taken_branch(m, behind, op->following, r->next_pc, r->next_size);
             done = picorv32_fetch_target(m, begin, r->next_pc, r->next_size), cause = C_BRANCH;
             break;
         }
         /* fall through */
     default:
-        if (timing_multiplies(op)) end = request = p->multiply + 1, cause = C_MUL;
-        else if (timing_divides(op)) end = request = p->divide + 1, cause = C_DIV;
-        else if (op->kind == K_CSR) request = p->csr_request, cause = C_CSR, end = PICORV32_EXECUTE;
+        if (timing_multiplies(op)) request = p->multiply + 1, cause = C_MUL;
+        else if (timing_divides(op)) request = p->divide + 1, cause = C_DIV;
+        else if (op->kind == K_CSR) request = p->csr_request, cause = C_CSR;
         done = picorv32_fetch_next(m, request, behind, op->following & 1);
-        if (op->kind == K_BRANCH) end = done + 1;
     }
     launch = done + 1;
     if (op->kind == K_LOAD || op->kind == K_STORE) /* after the fetch: mem_do_rdata/wdata 1, mem_valid 2, launch 3 cycles on */
-        end = launch = done + 3 + timing_data_wait(m, r->address, op->kind == K_STORE);
+        launch = done + 3 + timing_data_wait(m, r->address, op->kind == K_STORE);
 
     if (out) {
         /* Least cost of any instruction: 3 cycles, of which 2 are states of the machine (C_OTHER). */
@@ -113,17 +132,7 @@ static inline uint32_t picorv32_step(picorv32_state *s, const picorv32_params *p
             out->lost[C_DATA] = launch - (done + 1);
         } else
             out->lost[cause] = launch - 3;
-        if (out->staged) {
-            timing_no_stages(out, 1);
-            /* jal is done with its launch; multiplier and divider (PCPI) keep ld_rs1 waiting, and a CSR is read there. */
-            if (op->kind != K_JAL) out->stage[1] = 1;
-            if (op->kind == K_LOAD) out->stage[3] = PICORV32_EXECUTE;
-            else if (op->kind == K_STORE) out->stage[4] = PICORV32_EXECUTE;
-            else if (op->kind != K_JAL && cause != C_MUL && cause != C_DIV && cause != C_CSR) out->stage[2] = PICORV32_EXECUTE;
-            /* Then it is `fetch` again: of the next one, and this one's result is written until that is launched. */
-            out->stage[5] = out->behind = end;
-            out->end = launch + 1;
-        }
+        if (out->staged) picorv32_stages(p, m, op, r, done, launch, out);
     }
     return (uint32_t)launch;
 }
