@@ -102,7 +102,7 @@ def view(machine: Machine, limit: int | None = None, **options: Any) -> list[Row
 
 
 def check_stages(core: str, found: list[Row], order: list[str] | None = None) -> None:
-    """Each instruction goes forward through the core's stages, and no two are in one of them at once."""
+    """Each instruction goes forward through the core's stages to its retirement, and no two are in one at once."""
     free: dict[str, int] = {}
     for row in found:
         names = [name for name, _ in row.stages]
@@ -111,6 +111,9 @@ def check_stages(core: str, found: list[Row], order: list[str] | None = None) ->
             assert start < end, (row, name)
             assert start >= free.get(name, 0), (row, name)
             free[name] = end
+        if row.retires and not (core == "cv32e40p" and "coprocessor" in row.hover):  # waits in EX, behind leaving ID
+            left = dict(row.stages)[RETIRES_INTO[core]] if core in RETIRES_INTO else row.end
+            assert f"retired in cycle {left - 1}" in row.hover.split("; "), row
 
 
 @pytest.mark.parametrize("name", trace_names())
