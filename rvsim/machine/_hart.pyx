@@ -11,7 +11,7 @@ is one comparison, and the interval's counters are brought up to date only when 
 
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
-from cpython.pycapsule cimport PyCapsule_GetPointer
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
@@ -218,6 +218,16 @@ cdef extern from "../timing/exact/pipeline.h":
         timing_memory *memory
         uint32_t (*step)(timing_pipeline *, const timing_op *, const retired *, timing_report *) noexcept nogil
 
+cdef extern from "cache_port.h":
+    ctypedef struct timing_cache:
+        int (*wait)(timing_cache *, uint32_t, int) noexcept
+    struct cache_port:
+        timing_cache shown
+        cache *cache
+        uint32_t hit_wait
+        uint64_t accesses[2]
+    int cache_port_wait(timing_cache *, uint32_t, int) noexcept
+
 cdef extern from "timed.h":
     struct timed_record:
         uint64_t before
@@ -371,6 +381,7 @@ cdef class Cache:
 
     cdef cache *c
     cdef object owner  # of the hart's table of keys, if it uses that
+    cdef cache_port port
 
     def __cinit__(self, uint32_t sets, uint32_t ways, uint32_t line_bytes, *, str policy="lru", bint timed=False, bint back=False,
                   bint allocate=False, uint32_t refill_cycles=0, uint32_t writeback_cycles=0, uint32_t write_cycles=0, uint32_t seed=1):
@@ -384,6 +395,20 @@ cdef class Cache:
 
     def __dealloc__(self):
         cache_free(self.c)
+
+    def shown(self, uint32_t hit_wait):
+        """For a pipeline: a capsule of `timing_cache` that lives as long as this object; a hit has so many wait states."""
+        self.port.shown.wait, self.port.cache, self.port.hit_wait = cache_port_wait, self.c, hit_wait
+        return PyCapsule_New(&self.port.shown, "rvsim.timing.cache", NULL)
+
+    @property
+    def accesses(self):
+        """Loads and stores of the pipeline that it was `shown` to."""
+        return self.port.accesses[0], self.port.accesses[1]
+
+    @accesses.setter
+    def accesses(self, pair):
+        self.port.accesses[0], self.port.accesses[1] = pair
 
     def access(self, uint32_t address, bint store=False):
         """Read or write in the line of an address; the cycles that it stalls the core."""

@@ -16,12 +16,19 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def make_cache(timing: CacheTiming) -> Cache:
-    """A cache in C as it is configured; the hart looks at the one for instructions line by line."""
+def make_cache(timing: CacheTiming, timed: bool = True) -> Cache:
+    """A cache in C as it is configured; the hart looks at the one for instructions line by line.
+
+    Parameters
+    ----------
+    timing : CacheTiming
+    timed : bool
+        Whether the hart looks for data itself, and says when it used a line.
+    """
     stores: dict[str, Any] = {}
     if isinstance(timing, DataCacheTiming):
         stores = {
-            "timed": True,
+            "timed": timed,
             "back": timing.write == "back",
             "allocate": timing.write_allocate,
             "writeback_cycles": timing.clean_cycles,
@@ -62,7 +69,7 @@ class Caches:
         fetches, loads, stores = self._hart.cache_accesses()
         accesses = {"icache": (fetches, 0), "dcache": (loads, stores)}
         return {
-            name: _report(timing, *accesses[name], self._caches[name].counts())
+            name: cache_report(timing, *accesses[name], self._caches[name].counts())
             for name, timing in self._timings.items()
         }
 
@@ -81,7 +88,8 @@ class Caches:
             each.restore(state[name])
 
 
-def _report(timing: CacheTiming, loads: int, stores: int, counts: tuple[int, ...]) -> CacheReport:
+def cache_report(timing: CacheTiming, loads: int, stores: int, counts: tuple[int, ...]) -> CacheReport:
+    """What one counted: accesses, and `Cache.counts`."""
     load_misses, store_misses, refills, evictions, write_backs, passed_stores, stall_cycles = counts
     through = isinstance(timing, DataCacheTiming) and timing.write == "through"
     misses = load_misses + store_misses

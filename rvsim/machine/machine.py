@@ -263,7 +263,8 @@ class Machine:
             return "exact" if self.platform and self.timing.model and not cached else "table"
         if name == "exact" and cached:
             raise UsageError(
-                "--timing exact: no exact model takes [icache] or [dcache] tables; leave them out, or choose table"
+                "--timing exact: no exact model takes [icache] or [dcache] tables; put caches in front of a platform's "
+                "memories ([cache.NAME], docs/platforms.md), or choose table"
             )
         return name
 

@@ -70,6 +70,7 @@ def build_result(
         functions=_functions(machine, rows),
         icache=caches.get("icache"),
         dcache=caches.get("dcache"),
+        memory_caches=machine.timed.reports() if machine.timed is not None else {},
         accelerator=report,
         roi=next((roi for device in machine.devices if (roi := device.roi())), None),
         host_seconds=seconds,

@@ -492,6 +492,8 @@ class RunResult(Record):
         What the instruction cache did; null without one.
     dcache : CacheReport or None
         What the data cache did; null without one.
+    memory_caches : dict of str to CacheReport
+        With exact cycles: what each cache of the platform did, in front of its memories.
     accelerator : AcceleratorReport or None
         What the coprocessor did; null without one.
     memories : dict of str to MemoryReport
@@ -527,6 +529,7 @@ class RunResult(Record):
     lines: list[LineProfile] = []
     icache: CacheReport | None = None
     dcache: CacheReport | None = None
+    memory_caches: dict[str, CacheReport] = {}
     accelerator: AcceleratorReport | None = None
     memories: dict[str, MemoryReport] = {}
     energy_pj: float | None = None

@@ -243,6 +243,12 @@ class CachesState(TypedDict, total=False):
     dcache: CacheState
 
 
+class MemoryCacheState(CacheState):
+    """Of a platform's cache."""
+
+    accesses: tuple[Count, Count]
+
+
 class TimedState(TypedDict):
     """Of `Timed`."""
 
@@ -251,6 +257,12 @@ class TimedState(TypedDict):
     cycles: Count
     pipeline: Annotated[bytes, msgspec.Meta(max_length=256)]
     contents: bytes
+
+
+class TimedWithCachesState(TimedState, total=False):
+    """Of `Timed`, with those of a platform's caches."""
+
+    caches: dict[str, MemoryCacheState]
 
 
 TYPES: dict[str, Any] = {
@@ -264,7 +276,7 @@ TYPES: dict[str, Any] = {
     "uart": UartState,
     "rtl-bench": RtlBenchState,
     "caches": CachesState,
-    "timed": TimedState,
+    "timed": TimedWithCachesState,
 }
 """State of each part that has any, by its name; a device's name is its kind."""
 

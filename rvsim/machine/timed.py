@@ -5,8 +5,10 @@ from __future__ import annotations
 import struct
 
 from rvsim.errors import UsageError
+from rvsim.machine.caches import cache_report, make_cache
 from rvsim.timing._exact import CAUSE_NAMES, Pipeline
 from rvsim.timing.operation import ILLEGAL, describe
+from rvsim.timing.platform import WaitStates
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,8 +18,9 @@ if TYPE_CHECKING:
     from rvsim.isa.ir import Instruction
     from rvsim.machine._hart import Hart
     from rvsim.machine.machine import Machine
+    from rvsim.machine.result import CacheReport
     from rvsim.timing import CoreTiming
-    from rvsim.timing.platform import Platform, WaitStates
+    from rvsim.timing.platform import Platform
 
 BUSY_CYCLES, BUS_CYCLES = 256, 48
 """More cycles, and more accesses to memory, than any instruction takes: a division, fence.i; lines of caches filled."""
@@ -25,6 +28,9 @@ BUSY_CYCLES, BUS_CYCLES = 256, 48
 
 MOST_REGIONS, MOST_WAIT = 31, 1000
 """What the models' tables and times hold (exact/operation.h)."""
+
+OWN_CACHES = ("vexriscv",)
+"""Models with caches, which ask memory for the beats of a line."""
 
 RECORD = struct.Struct("=Q4I7ii10I3B5x")
 """What went through the pipeline: `timed_record` of timed.h.
@@ -67,25 +73,61 @@ class Timed:
     ) -> None:
         if not timing.model:
             raise UsageError(f"--timing exact: core {timing.name} has no exact model; choose another core, or table")
+        caches = platform.caches if platform else ()
+        if platform is not None and caches and timing.model in OWN_CACHES:
+            raise UsageError(
+                f"{platform.path}: cache {caches[0].name!r}: core {timing.name} has caches of its own, in front of "
+                "which its model takes no others; choose another core, or a platform without"
+            )
         regions, outside = _waits(platform, timing.name)
         try:
             self.pipeline = Pipeline(timing.model, timing.pipeline, regions, outside, entry)
         except (ValueError, OverflowError) as error:
             raise UsageError(f"{timing.path or timing.name}: [pipeline]: {error}") from None
+        self._caches = {each.name: (each, make_cache(each.timing, timed=False)) for each in caches}
+        if platform is not None and caches:
+            for n, region in enumerate(platform.regions, 1):
+                self.pipeline.attach(n, *(self._shown(platform, region.name, access) for access in ("fetch", "data")))
         self._hart = hart
         self._instructions = instructions
         self._described: dict[tuple[int, int, int], bytes] = {}
         longest = max(*outside, *(wait for region in regions for wait in region[2:]))
+        longest += max((each.longest for each in caches), default=0)
         hart.use_pipeline(self.pipeline.shown, BUSY_CYCLES + BUS_CYCLES * (1 + longest))
+
+    def _shown(self, platform: Platform, region: str, access: str) -> object:
+        cache = platform.cache_of(region, access)
+        return self._caches[cache.name][1].shown(cache.hit_wait) if cache else None
+
+    def reports(self) -> dict[str, CacheReport]:
+        """What each cache of the platform counted."""
+        return {
+            name: cache_report(each.timing, *cache.accesses, cache.counts())
+            for name, (each, cache) in self._caches.items()
+        }
 
     def state(self) -> dict[str, Any]:
         """For snapshots, behind the hart's own."""
         lost = [[pc, *cycles] for pc, cycles in sorted(self._hart.lost().items())]
-        return {"hart": self._hart.cache_state(), "lost": lost, **self.pipeline.state()}
+        caches: dict[str, Any] = {
+            name: {**cache.state(), "accesses": list(cache.accesses)} for name, (_, cache) in self._caches.items()
+        }
+        return {
+            "hart": self._hart.cache_state(),
+            "lost": lost,
+            **({"caches": caches} if caches else {}),
+            **self.pipeline.state(),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a `state`, behind the hart's own."""
+        caches = state.get("caches", {})
+        if caches.keys() != self._caches.keys():
+            raise ValueError("the snapshot is of a machine with other caches")
         self.pipeline.restore(state)
+        for name, (_, cache) in self._caches.items():
+            cache.restore(caches[name])
+            cache.accesses = tuple(caches[name]["accesses"])
         self._hart.cache_restore(state["hart"])
         self._hart.restore_lost(state["lost"])
 
@@ -156,9 +198,15 @@ def _waits(platform: Platform | None, core: str) -> tuple[list[tuple[int, int, i
             f"platform {platform.name}: expected at most {MOST_REGIONS} regions for exact cycles, found "
             f"{len(platform.regions)}; join some, or choose --timing table"
         )
-    regions = [(r.base, r.end - 1, *_three(platform.wait(r.base, core))) for r in platform.regions]
-    outside = _three(platform.device_wait + platform.wait_states.get(core, type(platform.device_wait)()))
+    added = platform.wait_states.get(core, WaitStates())
+    regions = []
+    for r in platform.regions:
+        fetch, data = (platform.cache_of(r.name, access) for access in ("fetch", "data"))
+        of = WaitStates(0 if fetch else r.wait.fetch, *((0, 0) if data else (r.wait.load, r.wait.store))) + added
+        regions.append((r.base, r.end - 1, *_three(of)))
+    outside = _three(platform.device_wait + added)
     longest = max(*outside, *(wait for region in regions for wait in region[2:]))
+    longest += max((each.longest for each in platform.caches), default=0)
     if longest > MOST_WAIT:
         raise UsageError(
             f"platform {platform.name}: wait states of a region and of core {core} add up to {longest}; expected at "

@@ -124,8 +124,8 @@ def _symbols(result: RunResult, top: int) -> Table:
 
 
 def _caches(result: RunResult) -> Table:
-    both = [("icache", result.icache), ("dcache", result.dcache)]
-    there = [(name, cache) for name, cache in both if cache is not None]
+    all_ = [("icache", result.icache), ("dcache", result.dcache), *result.memory_caches.items()]
+    there = [(name, cache) for name, cache in all_ if cache is not None]
     values: list[tuple[Cell, ...]] = [
         (
             name,

@@ -1,6 +1,6 @@
 """Exact timing models of cores: a pipeline that is shown the instructions that retire, one after the other."""
 
-from cpython.pycapsule cimport PyCapsule_New
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
@@ -18,9 +18,13 @@ cdef extern from "pipeline.h":
     ctypedef struct timing_report:
         uint32_t lost[10]
         int32_t seen, staged
+    ctypedef struct timing_cache:
+        pass
     ctypedef struct timing_region:
         uint32_t base, last
         uint16_t fetch_wait, load_wait, store_wait
+        timing_cache *fetches
+        timing_cache *data
     ctypedef struct timing_memory:
         int count
         timing_region region[32]
@@ -186,9 +190,9 @@ cdef class Pipeline:
             if wrong != NULL:
                 raise ValueError(wrong.decode())
         fetch, load, store = outside
-        self.c.memory.region[0] = [0, 0xffffffff, fetch, load, store]
+        self.c.memory.region[0] = [0, 0xffffffff, fetch, load, store, NULL, NULL]
         for base, last, fetch, load, store in regions:
-            self.c.memory.region[n] = [base, last, fetch, load, store]
+            self.c.memory.region[n] = [base, last, fetch, load, store, NULL, NULL]
             n += 1
         self.c.memory.count = n
         self.reset(entry)
@@ -205,6 +209,23 @@ cdef class Pipeline:
             memset(self.c.contents, 0, self.c.model.memory_size)
         self.c.shown.cycles = 0
         self.c.model.reset(self.c.state, self.c.contents, self.c.params, &self.c.memory, entry)
+
+    def attach(self, int region, fetches, data):
+        """Put caches in front of one of the regions, or 0 for all other addresses; call it before the first instruction.
+
+        Parameters
+        ----------
+        region : int
+            From 1 on in the order they were given.
+        fetches, data : capsule or None
+            `rvsim.machine._hart.Cache.shown`; the caches have to live as long as this object.
+        """
+        if not 0 <= region < self.c.memory.count:
+            raise ValueError(f"region: expected 0 to {self.c.memory.count - 1}, found {region}")
+        if fetches is not None:
+            self.c.memory.region[region].fetches = <timing_cache *>PyCapsule_GetPointer(fetches, "rvsim.timing.cache")
+        if data is not None:
+            self.c.memory.region[region].data = <timing_cache *>PyCapsule_GetPointer(data, "rvsim.timing.cache")
 
     @property
     def cycles(self):

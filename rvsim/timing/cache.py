@@ -134,7 +134,10 @@ def read_cache(name: str, table: Any) -> CacheTiming | None:
     ValueError
         For an unknown key or a value out of range.
     """
-    type_ = DataCacheTiming if name == "dcache" else CacheTiming
+    return _read(name, table, DataCacheTiming if name == "dcache" else CacheTiming)
+
+
+def _read(name: str, table: Any, type_: type[CacheTiming]) -> CacheTiming | None:
     if isinstance(table, dict):
         check_keys(f"{name}: ", table, type_.record_fields)
     try:
@@ -146,6 +149,87 @@ def read_cache(name: str, table: Any) -> CacheTiming | None:
         return timing
     except ValueError as error:  # msgspec's errors are such, too
         raise ValueError(f"{name}: {error}") from None
+
+
+class MemoryCache(Record):
+    """A cache of a platform, between the core's ports and some of its memories; docs/platforms.md says how it works.
+
+    Attributes
+    ----------
+    name : str
+    regions : tuple of str
+        The memories behind it.
+    serves : {"both", "fetch", "data"}
+        Which accesses go through it.
+    timing : CacheTiming
+        Its lines; the cycles are wait states on top of `hit_wait`.
+    hit_wait : int
+        Wait states of every access through it.
+    """
+
+    name: str
+    regions: tuple[str, ...]
+    serves: str
+    timing: CacheTiming
+    hit_wait: int = 0
+
+    @property
+    def longest(self) -> int:
+        """Most wait states of an access: a line goes back, another one comes, a store is passed on."""
+        data = self.timing if isinstance(self.timing, DataCacheTiming) else None
+        return self.hit_wait + self.timing.refill_cycles + (data.clean_cycles + data.write_cycles if data else 0)
+
+
+SERVES = ("both", "fetch", "data")
+MAX_WAIT = 1000
+
+
+def read_memory_cache(name: str, table: dict[str, Any]) -> MemoryCache:
+    """The table ``[cache.NAME]`` of a platform.
+
+    A refill waits ``miss_cycles``, or ``latency_cycles`` and ``beat_cycles`` for each ``bus_bytes`` of the line.
+
+    Raises
+    ------
+    ValueError
+        For an unknown key or a value that cannot be: the cache, the key, the reason.
+    """
+    where = f"cache {name!r}"
+    own = dict(table)
+    regions, serves = own.pop("regions", None), own.pop("serves", "both")
+    if not isinstance(regions, list) or not regions or any(type(each) is not str for each in regions):
+        raise ValueError(f'{where}: regions: expected a list of names of regions, such as ["flash"]')
+    if serves not in SERVES:
+        raise ValueError(f"{where}: serves: expected {', '.join(SERVES)}, found {serves!r}")
+    waits = {key: own.pop(key, None) for key in ("hit_wait", "latency_cycles", "bus_bytes", "beat_cycles")}
+    for key, value in waits.items():
+        low = 1 if key == "bus_bytes" else 0
+        if value is not None and (type(value) is not int or not low <= value <= MAX_WAIT):
+            raise ValueError(f"{where}: {key}: expected an integer from {low} to {MAX_WAIT}, found {value!r}")
+    check_keys(f"{where}: ", own, DataCacheTiming.record_fields)
+    if serves == "fetch":
+        for key in own.keys() - CacheTiming.record_fields.keys():
+            raise ValueError(f"{where}: {key}: expected no key about stores in a cache that serves fetches alone")
+    timing = _read(where, own, CacheTiming if serves == "fetch" else DataCacheTiming)
+    assert timing is not None
+    if waits["latency_cycles"] is not None or waits["beat_cycles"] is not None or waits["bus_bytes"] is not None:
+        if "miss_cycles" in own:
+            raise ValueError(
+                f"{where}: miss_cycles: expected it, or latency_cycles, bus_bytes and beat_cycles, not both"
+            )
+        bus = waits["bus_bytes"] or 4
+        if timing.line_bytes % bus:
+            raise ValueError(
+                f"{where}: bus_bytes: expected a divisor of the line's {timing.line_bytes} bytes, found {bus}"
+            )
+        beats = timing.line_bytes // bus
+        beat = 1 if waits["beat_cycles"] is None else waits["beat_cycles"]
+        miss = (waits["latency_cycles"] or 0) + beats * beat
+        timing = timing.replace(miss_cycles=miss)
+    cache = MemoryCache(name, tuple(regions), serves, timing, waits["hit_wait"] or 0)
+    if cache.longest > MAX_WAIT:
+        raise ValueError(f"{where}: expected at most {MAX_WAIT} wait states of an access, found {cache.longest}")
+    return cache
 
 
 _WORDS: dict[str, tuple[str, str]] = {

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from rvsim.timing.cache import MemoryCache
+
 PLATFORMS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "platforms")
 ADDRESS_SPACE = 1 << 32
 MAX_WAIT = 1000
@@ -98,6 +100,8 @@ class Platform(Record):
         Of every access to a device.
     wait_states : dict of str to WaitStates
         By the name of a core: what each of its accesses waits more, to regions and devices.
+    caches : tuple of MemoryCache
+        Caches in front of regions.
     energy : dict
         ``process`` and ``voltage`` of the estimate of energy, which checks them (`rvsim.energy.load_energy`).
     """
@@ -110,6 +114,7 @@ class Platform(Record):
     devices: tuple[str, ...] | None = None
     device_wait: WaitStates = WaitStates()
     wait_states: dict[str, WaitStates] = {}
+    caches: tuple[Any, ...] = ()
     energy: dict[str, Any] = {}
 
     def region_at(self, address: int) -> MemoryRegion | None:
@@ -123,7 +128,12 @@ class Platform(Record):
 
     def waits(self, core: str) -> bool:
         """Whether any access of a core waits."""
-        return any((*(each.wait for each in self.regions), self.device_wait, self.wait_states.get(core, WaitStates())))
+        waits = (*(each.wait for each in self.regions), self.device_wait, self.wait_states.get(core, WaitStates()))
+        return any(waits) or bool(self.caches)
+
+    def cache_of(self, region: str, access: str) -> MemoryCache | None:
+        """The cache that a region's accesses (``fetch`` or ``data``) go through."""
+        return next((c for c in self.caches if region in c.regions and c.serves in ("both", access)), None)
 
 
 REGION_KEYS = ("name", "base", "size_kib", "size_bytes", "access", "fetch_wait", "load_wait", "store_wait", "kind")
@@ -136,6 +146,7 @@ KEYS = (
     "device_store_wait",
     "wait_states",
     "region",
+    "cache",
     "energy",
 )
 
@@ -215,6 +226,7 @@ def _platform(table: dict[str, Any], path: str) -> Platform:
     for each in names:
         if names.count(each) > 1:
             raise ValueError(f"region {each!r}: name: two regions have it; give each its own")
+    caches = _caches(table.get("cache", {}), regions)
     clock = table.get("clock_mhz")
     if clock is not None and (type(clock) not in (int, float) or not 0 < clock <= MAX_MHZ):
         raise ValueError(f"clock_mhz: expected a clock above 0 and at most {MAX_MHZ} MHz, found {_show(clock)}")
@@ -237,6 +249,7 @@ def _platform(table: dict[str, Any], path: str) -> Platform:
         path=path,
         regions=tuple(regions),
         source=_text("source", table.get("source", "")),
+        caches=caches,
         clock_mhz=None if clock is None else float(clock),
         devices=None if devices is None else tuple(devices),
         device_wait=WaitStates(load=_wait("device_load_wait", table), store=_wait("device_store_wait", table)),
@@ -246,6 +259,38 @@ def _platform(table: dict[str, Any], path: str) -> Platform:
         },
         energy=energy,
     )
+
+
+def _caches(tables: Any, regions: list[MemoryRegion]) -> tuple[MemoryCache, ...]:
+    """The tables ``[cache.NAME]``: each access of a region goes through one of them at most."""
+    if type(tables) is not dict or any(type(each) is not dict for each in tables.values()):
+        raise ValueError(f"cache: expected tables [cache.NAME], found {_show(tables)}")
+    if not tables:
+        return ()
+    from rvsim.timing.cache import read_memory_cache
+
+    sizes = {each.name: each.size for each in regions}
+    caches, seen = [], dict[tuple[str, str], str]()
+    for name, table in tables.items():
+        where = f"cache {short(name)!r}: "
+        if not _is_name(name) or name in ("icache", "dcache"):
+            raise ValueError(f"{where}expected a name of letters, digits, - and _, other than icache and dcache")
+        cache = read_memory_cache(name, table)
+        check_keys(f"{where}regions: ", cache.regions, sizes)
+        behind = sum(sizes[each] for each in set(cache.regions))
+        if cache.timing.size > behind:
+            raise ValueError(
+                f"{where}size_kib: expected at most the {behind} bytes of the memory behind it, found "
+                f"{cache.timing.size}"
+            )
+        for region in cache.regions:
+            for access in ("fetch", "data"):
+                if cache.serves in ("both", access):
+                    other = seen.setdefault((region, access), name)
+                    if other != name or cache.regions.count(region) > 1:
+                        raise ValueError(f"{where}regions: {region} has cache {other!r} for the same accesses already")
+        caches.append(cache)
+    return tuple(caches)
 
 
 def _region(number: int, table: dict[str, Any]) -> MemoryRegion:

@@ -27,7 +27,7 @@ enum { CV32E40P_RESPONSES = 3, CV32E40P_NEWEST = CV32E40P_RESPONSES - 1 };
 enum { CV_LOAD = 1, CV_BRANCH = 2, CV_OWN_STALL = 4, CV_REDIRECT = 8 };
 
 typedef struct {               /* times relative to the last departure from ID */
-    obi_fetch fetch;           /* head: the next word to be taken by the aligner */
+    prefetch fetch;            /* head: the next word to be taken by the aligner */
     int16_t halted;            /* IF takes nothing before this cycle (halt_if) */
     int16_t end;               /* of the instruction before */
     int16_t response[CV32E40P_RESPONSES]; /* data responses to come, the newest last; 0: none */
@@ -43,21 +43,23 @@ typedef struct {               /* times relative to the last departure from ID *
 
 static inline void cv32e40p_reset(cv32e40p_state *s, const cv32e40p_params *p, const timing_memory *m, uint32_t entry)
 {
-    (void)p;
+    (void)p, (void)m, (void)entry;
     memset(s, 0, sizeof *s);
-    for (int i = 0; i < CV32E40P_DEPTH; i++) s->fetch.request[i] = s->fetch.arrival[i] = OBI_LONG_AGO;
-    obi_redirect(&s->fetch, CV32E40P_DEPTH, 0, m, entry); /* BOOT_SET */
+    obi_reset(&s->fetch, CV32E40P_DEPTH);
     s->flags = CV_REDIRECT;
 }
 
 static inline int cv32e40p_sound(const cv32e40p_state *s)
 {
-    int far = s->halted > -OBI_LONG_AGO || s->end > -OBI_LONG_AGO || s->end < OBI_LONG_AGO;
-    for (int i = 0; i < CV32E40P_RESPONSES; i++) far |= s->response[i] > -OBI_LONG_AGO || s->response[i] < OBI_LONG_AGO;
-    return obi_sound(&s->fetch) && !far && s->redirect_cause < CAUSES && s->end_cause < CAUSES;
+    int far = s->halted > -PREFETCH_LONG_AGO || s->end > -PREFETCH_LONG_AGO || s->end < PREFETCH_LONG_AGO;
+    for (int i = 0; i < CV32E40P_RESPONSES; i++) far |= s->response[i] > -PREFETCH_LONG_AGO || s->response[i] < PREFETCH_LONG_AGO;
+    return prefetch_sound(&s->fetch) && !far && s->redirect_cause < CAUSES && s->end_cause < CAUSES;
 }
 
-typedef struct { int transfer, valid, hazard, jump, leave, end, redirect, request; } cv32e40p_times;
+typedef struct {
+    int transfer, valid, hazard, jump, leave, end, redirect, request;
+    uint32_t head; /* address of the word that is first in the FIFO */
+} cv32e40p_times;
 
 enum { CV32E40P_NO_REDIRECT = -(1 << 15) };
 
@@ -88,16 +90,18 @@ static inline int cv32e40p_slot(const cv32e40p_state *s, int time)
 static inline void cv32e40p_take(cv32e40p_state *s, const timing_memory *m, const timing_op *op, uint32_t pc, cv32e40p_times *t)
 {
     int jumped = s->flags & CV_REDIRECT, upper = pc & 2;
-    uint32_t tail = (pc & ~3u) + 4 * CV32E40P_DEPTH; /* the word requested when the one of pc is popped */
-    t->valid = s->fetch.arrival[0];
+    t->head = (pc & ~3u) + (upper && !jumped ? 4 : 0); /* the aligner has the word of an upper half */
+    t->valid = prefetch_come(&s->fetch, obi_fetch(CV32E40P_DEPTH), m, t->head, 0);
     if (upper && jumped && op->size == 4) {
         int taken = cv32e40p_slot(s, t->valid);
-        obi_pop(&s->fetch, CV32E40P_DEPTH, taken, obi_fetch_latency(m, tail));
-        t->valid = later(s->fetch.arrival[0], taken + 1);
+        prefetch_take(&s->fetch, obi_fetch(CV32E40P_DEPTH), m, t->head, taken);
+        t->head += 4;
+        t->valid = later(prefetch_come(&s->fetch, obi_fetch(CV32E40P_DEPTH), m, t->head, 0), taken + 1);
     }
     t->transfer = cv32e40p_slot(s, t->valid);
-    if (upper && op->size == 4) tail += 4;
-    if (!upper || jumped || op->size == 4) obi_pop(&s->fetch, CV32E40P_DEPTH, t->transfer, obi_fetch_latency(m, tail));
+    if (upper && !jumped && op->size == 2) return;
+    prefetch_take(&s->fetch, obi_fetch(CV32E40P_DEPTH), m, t->head, t->transfer);
+    t->head += 4;
 }
 
 static inline int cv32e40p_writes_from_ex(const timing_op *op)
@@ -250,7 +254,7 @@ static inline void cv32e40p_stages(const cv32e40p_state *s, const timing_op *op,
     if (op->kind != K_BRANCH) out->stage[3] = t->end + 1; /* a branch leaves EX at once */
     out->end = t->request != CV32E40P_NO_REDIRECT ? s->response[CV32E40P_NEWEST] + 1 : t->end + 1 + (op->kind != K_BRANCH);
     /* The upper half of a word is in the aligner already. */
-    out->behind = t->redirect == CV32E40P_NO_REDIRECT && r->next_pc & 2 ? t->transfer + 1 : later(t->transfer + 1, s->fetch.request[0]);
+    out->behind = t->redirect == CV32E40P_NO_REDIRECT && r->next_pc & 2 ? t->transfer + 1 : later(t->transfer + 1, prefetch_asked(&s->fetch));
 }
 
 /* What the next instruction has to know of this one, relative to its departure. */
@@ -271,22 +275,26 @@ static inline void cv32e40p_remember(cv32e40p_state *s, const cv32e40p_params *p
         if (s->response[i] <= 0) s->response[i] = 0, s->load_rd[i] = 0, s->loads &= (uint8_t)~(1 << i);
     }
     if (!s->loads && !load) s->last_load_rd = 0;
-    obi_rebase(&s->fetch, CV32E40P_DEPTH, t->leave, 0);
+    prefetch_rebase(&s->fetch, obi_fetch(CV32E40P_DEPTH), t->leave, t->leave);
 }
 
 static inline uint32_t cv32e40p_step(cv32e40p_state *s, const cv32e40p_params *p, const timing_memory *m, const timing_op *op,
                                      const retired *r,
                                  timing_report *out)
 {
-    const cv32e40p_state before = *s;
+    const cv32e40p_state before = {.redirect_cause = s->redirect_cause, .redirect_ready = s->redirect_ready, .end_cause = s->end_cause}; /* for the report */
     cv32e40p_times t = {.redirect = CV32E40P_NO_REDIRECT, .request = CV32E40P_NO_REDIRECT};
     cv32e40p_take(s, m, op, r->pc, &t);
     t.jump = t.transfer + 1;
     if (op->kind == K_JALR) t.jump = cv32e40p_jalr(s, op, t.jump);
     t.leave = cv32e40p_leave(s, op, t.jump, &t);
     cv32e40p_execute(s, p, m, op, r, &t);
-    if (t.redirect != CV32E40P_NO_REDIRECT) obi_redirect(&s->fetch, CV32E40P_DEPTH, t.redirect, m, r->next_pc);
+    if (t.redirect != CV32E40P_NO_REDIRECT) {
+        prefetch_redirect(&s->fetch, obi_fetch(CV32E40P_DEPTH), m, t.head, t.redirect);
+        t.head = r->next_pc & ~3u;
+    }
     if (out && out->staged) cv32e40p_stages(s, op, r, &t, out);
+    prefetch_until(&s->fetch, obi_fetch(CV32E40P_DEPTH), m, t.head, t.leave);
     cv32e40p_remember(s, p, op, &t);
     if (t.redirect != CV32E40P_NO_REDIRECT) {
         s->flags |= CV_REDIRECT;

@@ -22,7 +22,7 @@ typedef struct {
 enum { IBEX_DEPTH = 3 };
 
 typedef struct {               /* times relative to the last retirement */
-    obi_fetch fetch;           /* head: the word with the next half-word to decode */
+    prefetch fetch;            /* head: the word with the next half-word to decode */
     int16_t ready;             /* ID is ready for a transfer from here on */
     uint8_t load_rd;           /* with writeback: register of the load that retired last, else 0 */
     uint8_t redirect_cause;    /* for the report: why the sequence of fetches was left, and when the target could be in ID */
@@ -31,16 +31,15 @@ typedef struct {               /* times relative to the last retirement */
 
 static inline void ibex_reset(ibex_state *s, const ibex_params *p, const timing_memory *m, uint32_t entry)
 {
-    (void)p;
+    (void)p, (void)m, (void)entry;
     memset(s, 0, sizeof *s);
-    for (int i = 0; i < IBEX_DEPTH; i++) s->fetch.request[i] = s->fetch.arrival[i] = OBI_LONG_AGO;
-    obi_redirect(&s->fetch, IBEX_DEPTH, 0, m, entry); /* BOOT_SET: pc_set with a request */
+    obi_reset(&s->fetch, IBEX_DEPTH);
     s->ready = 1;
 }
 
 static inline int ibex_sound(const ibex_state *s)
 {
-    return obi_sound(&s->fetch) && s->ready > OBI_LONG_AGO && s->ready < -OBI_LONG_AGO && s->load_rd < 32 && s->redirect_cause < CAUSES;
+    return prefetch_sound(&s->fetch) && s->ready > PREFETCH_LONG_AGO && s->ready < -PREFETCH_LONG_AGO && s->load_rd < 32 && s->redirect_cause < CAUSES;
 }
 
 typedef struct { int transfer, valid, hazard, start, end, retire, redirect, request, behind; } ibex_times;
@@ -51,10 +50,9 @@ enum { IBEX_NO_REDIRECT = -(1 << 15) };
  * or arriving (ibex_fetch_fifo.sv, valid_unaligned); all others as their word arrives. A word is popped with its last half. */
 static inline void ibex_take(ibex_state *s, const timing_memory *m, const timing_op *op, uint32_t pc, ibex_times *t)
 {
-    t->valid = s->fetch.arrival[(pc & 2) && op->size == 4];
+    t->valid = prefetch_come(&s->fetch, obi_fetch(IBEX_DEPTH), m, pc & ~3u, (pc & 2) && op->size == 4);
     t->transfer = later(t->valid, s->ready);
-    if ((pc & 2) + op->size >= 4)
-        obi_pop(&s->fetch, IBEX_DEPTH, t->transfer, obi_fetch_latency(m, (pc & ~3u) + 4 * IBEX_DEPTH));
+    if ((pc & 2) + op->size >= 4) prefetch_take(&s->fetch, obi_fetch(IBEX_DEPTH), m, pc & ~3u, t->transfer);
 }
 
 /* A load or store from its request to the response that ends it. The second access of a misaligned one is requested a cycle behind the
@@ -160,7 +158,7 @@ static inline void ibex_report(const ibex_state *before, const ibex_params *p, c
 static inline uint32_t ibex_step(ibex_state *s, const ibex_params *p, const timing_memory *m, const timing_op *op, const retired *r,
                                  timing_report *out)
 {
-    const ibex_state before = *s;
+    const ibex_state before = {.redirect_cause = s->redirect_cause, .redirect_ready = s->redirect_ready}; /* for the report */
     ibex_times t = {.redirect = IBEX_NO_REDIRECT, .request = IBEX_NO_REDIRECT};
     ibex_take(s, m, op, r->pc, &t);
     /* With writeback an instruction executes no earlier than the data response of the one before, which is when that retires (time 0;
@@ -171,9 +169,11 @@ static inline uint32_t ibex_step(ibex_state *s, const ibex_params *p, const timi
     if (t.hazard) speculative = later(speculative, 1);
     t.start = p->writeback ? later(speculative, 0) : speculative;
     ibex_execute(s, p, m, op, r, speculative, &t);
+    uint32_t head = (r->pc + op->size) & ~3u;
     s->redirect_cause = 0, s->redirect_ready = 0;
     if (t.redirect != IBEX_NO_REDIRECT) {
-        obi_redirect(&s->fetch, IBEX_DEPTH, t.redirect, m, r->next_pc);
+        prefetch_redirect(&s->fetch, obi_fetch(IBEX_DEPTH), m, head, t.redirect);
+        head = r->next_pc & ~3u;
         s->redirect_cause = (uint8_t)ibex_cause(op);
         s->redirect_ready = (int16_t)later(t.redirect + 1 - t.retire, t.end - t.retire);
     } else if (t.end > t.retire) {
@@ -181,8 +181,9 @@ static inline uint32_t ibex_step(ibex_state *s, const ibex_params *p, const timi
         s->redirect_ready = (int16_t)(t.end - t.retire);
     }
     s->ready = (int16_t)(t.end - t.retire);
-    t.behind = later(t.transfer + 1, s->fetch.request[0]);
-    obi_rebase(&s->fetch, IBEX_DEPTH, t.retire, s->ready);
+    t.behind = later(t.transfer + 1, prefetch_asked(&s->fetch));
+    prefetch_until(&s->fetch, obi_fetch(IBEX_DEPTH), m, head, t.end);
+    prefetch_rebase(&s->fetch, obi_fetch(IBEX_DEPTH), t.retire, t.end);
     if (out) ibex_report(&before, p, op, &t, out);
     return (uint32_t)t.retire;
 }

@@ -60,9 +60,13 @@ typedef struct {
     int32_t behind;         /* first cycle in which the next one can be in stage [0]: asked for, and the one before is out of it */
 } timing_report;
 
+/* A cache in front of a region: the wait states of an access, a word or less within a word, which it takes note of. */
+typedef struct timing_cache { int (*wait)(struct timing_cache *, uint32_t address, int store); } timing_cache;
+
 typedef struct {            /* wait states beyond the fastest answer that the core's bus allows */
     uint32_t base, last;
     uint16_t fetch_wait, load_wait, store_wait;
+    timing_cache *fetches, *data; /* NULL: none; its wait states come on top */
 } timing_region;
 
 enum { TIMING_REGIONS = 32 };
@@ -81,11 +85,17 @@ static inline const timing_region *timing_region_of(const timing_memory *m, uint
         if (address - m->region[i].base <= m->region[i].last - m->region[i].base) return &m->region[i];
     return &m->region[0];
 }
-static inline int timing_fetch_wait(const timing_memory *m, uint32_t address) { return timing_region_of(m, address)->fetch_wait; }
+/* Models ask once for each word that they fetch and each access, in the order of the requests: caches keep count. */
+static inline int timing_fetch_wait(const timing_memory *m, uint32_t address)
+{
+    const timing_region *r = timing_region_of(m, address);
+    return r->fetches ? r->fetch_wait + r->fetches->wait(r->fetches, address, 0) : r->fetch_wait;
+}
 static inline int timing_data_wait(const timing_memory *m, uint32_t address, int store)
 {
     const timing_region *r = timing_region_of(m, address);
-    return store ? r->store_wait : r->load_wait;
+    int wait = store ? r->store_wait : r->load_wait;
+    return r->data ? wait + r->data->wait(r->data, address, store) : wait;
 }
 
 static inline int timing_multiplies(const timing_op *op) { return op->kind >= K_MUL && op->kind <= K_MULHU; }

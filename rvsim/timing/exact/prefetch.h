@@ -29,14 +29,17 @@ typedef struct {                  /* times relative to the last retirement */
 } prefetch;
 
 /* First cycle in which the next word can be asked for. */
-static inline int prefetch_due(const prefetch *f, prefetch_shape b)
+static inline __attribute__((always_inline)) int prefetch_due(const prefetch *f, prefetch_shape b)
 {
     int due = f->time[f->known];
     return f->known >= b.outstanding ? later(due, f->time[f->known - b.outstanding] + 1) : due;
 }
 
+/* For the report: the cycle in which the first word is asked for, if it is not yet. */
+static inline int prefetch_asked(const prefetch *f) { return f->known ? PREFETCH_LONG_AGO : f->time[0]; }
+
 /* Asks for the next word; `head` is the address of the first one. */
-static inline void prefetch_ask(prefetch *f, prefetch_shape b, const timing_memory *m, uint32_t head)
+static inline __attribute__((always_inline)) void prefetch_ask(prefetch *f, prefetch_shape b, const timing_memory *m, uint32_t head)
 {
     int k = f->known++, request = f->time[k];
     if (k >= b.outstanding) request = later(request, f->time[k - b.outstanding] + 1);
@@ -49,28 +52,29 @@ static inline void prefetch_ask(prefetch *f, prefetch_shape b, const timing_memo
 }
 
 /* The cycle in which word `k` comes. */
-static inline int prefetch_come(prefetch *f, prefetch_shape b, const timing_memory *m, uint32_t head, int k)
+static inline __attribute__((always_inline)) int prefetch_come(prefetch *f, prefetch_shape b, const timing_memory *m, uint32_t head, int k)
 {
     while (f->known <= k) prefetch_ask(f, b, m, head);
     return f->time[k];
 }
 
 /* Time goes by, up to and including a cycle before which there is no redirect. */
-static inline void prefetch_until(prefetch *f, prefetch_shape b, const timing_memory *m, uint32_t head, int time)
+static inline __attribute__((always_inline)) void prefetch_until(prefetch *f, prefetch_shape b, const timing_memory *m, uint32_t head, int time)
 {
     while (f->known < b.depth && prefetch_due(f, b) <= time) prefetch_ask(f, b, m, head);
 }
 
-/* The words behind the first one move up (times beyond `depth` are 0). */
-static inline void prefetch_shift(prefetch *f, prefetch_shape b, int time)
+/* The words behind the first one move up. */
+static inline __attribute__((always_inline)) void prefetch_shift(prefetch *f, prefetch_shape b, int time)
 {
-    memmove(f->time, f->time + 1, sizeof f->time - sizeof *f->time);
+    for (int k = 1; k < PREFETCH_MAX; k++)
+        if (k < b.depth) f->time[k - 1] = f->time[k]; /* without a loop where the depth is a constant */
     f->time[b.depth - 1] = (int16_t)(time + 1);
     f->known--;
 }
 
 /* The first word, which has come, is taken in cycle `time`. */
-static inline void prefetch_take(prefetch *f, prefetch_shape b, const timing_memory *m, uint32_t head, int time)
+static inline __attribute__((always_inline)) void prefetch_take(prefetch *f, prefetch_shape b, const timing_memory *m, uint32_t head, int time)
 {
     prefetch_until(f, b, m, head, time);
     prefetch_shift(f, b, time);
@@ -78,7 +82,7 @@ static inline void prefetch_take(prefetch *f, prefetch_shape b, const timing_mem
 }
 
 /* The first word, which is asked for, goes on in cycle `time`, whenever that is. */
-static inline void prefetch_pass(prefetch *f, prefetch_shape b, int time)
+static inline __attribute__((always_inline)) void prefetch_pass(prefetch *f, prefetch_shape b, int time)
 {
     int came = f->time[0], next = b.outstanding - 1;
     prefetch_shift(f, b, time);
@@ -86,7 +90,7 @@ static inline void prefetch_pass(prefetch *f, prefetch_shape b, int time)
 }
 
 /* Fetching goes on elsewhere from cycle `time` on. */
-static inline void prefetch_redirect(prefetch *f, prefetch_shape b, const timing_memory *m, uint32_t head, int time)
+static inline __attribute__((always_inline)) void prefetch_redirect(prefetch *f, prefetch_shape b, const timing_memory *m, uint32_t head, int time)
 {
     int16_t room[PREFETCH_MAX];
     prefetch_until(f, b, m, head, time - 1);
@@ -103,7 +107,7 @@ static inline void prefetch_redirect(prefetch *f, prefetch_shape b, const timing
 
 /* New origin of time. The next instruction is taken in cycle `horizon` at the earliest, up to which time has gone by: what came before is the
  * same whenever it was. */
-static inline void prefetch_rebase(prefetch *f, prefetch_shape b, int origin, int horizon)
+static inline __attribute__((always_inline)) void prefetch_rebase(prefetch *f, prefetch_shape b, int origin, int horizon)
 {
     int next = horizon + 1;
     for (int k = 0; k < b.depth; k++) f->time[k] = (int16_t)(later(f->time[k], k < f->known ? horizon : next++) - origin);
@@ -114,7 +118,7 @@ static inline void prefetch_rebase(prefetch *f, prefetch_shape b, int origin, in
     }
 }
 
-static inline int prefetch_sound(const prefetch *f)
+static inline __attribute__((always_inline)) int prefetch_sound(const prefetch *f)
 {
     int far = f->known > PREFETCH_MAX || f->last > -PREFETCH_LONG_AGO || f->last < PREFETCH_LONG_AGO || f->busy_to > -PREFETCH_LONG_AGO ||
               f->busy_to < PREFETCH_LONG_AGO;
