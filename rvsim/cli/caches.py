@@ -39,8 +39,8 @@ def main(args: argparse.Namespace) -> int:
     """Run `rvsim caches`; returns the exit status."""
     if args.icache or args.dcache:
         raise UsageError("rvsim caches looks at every cache: leave out --icache and --dcache")
-    if args.timing == "exact":
-        raise UsageError("--timing exact: rvsim caches counts misses, not cycles; leave the option out")
+    if args.timing in ("exact", "fast"):
+        raise UsageError(f"--timing {args.timing}: rvsim caches counts misses, not cycles; leave the option out")
     args.timing = "table"
     stdout = run.Stream(sys.stderr if args.json == "-" else sys.stdout)
     program = run.find_program(args.elf)

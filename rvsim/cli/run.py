@@ -139,9 +139,10 @@ def add_machine_arguments(parser: argparse.ArgumentParser, also: str = "") -> No
     )
     parser.add_argument(
         "--timing",
-        choices=("auto", "table", "exact"),
+        choices=("auto", "table", "exact", "fast"),
         default="auto",
-        help="cycles from the core's table or its pipeline (default: exact with --platform, for cores with a model)",
+        help="cycles from the core's table, from its pipeline step by step, or from its pipeline over the run's "
+        "counts (default: exact with --platform, for cores with a model)",
     )
     parser.add_argument("--input", metavar="FILE.npy", help="put this into the program's input tensor before the start")
     parser.add_argument("--json", metavar="FILE|-", help="write all counts as JSON (docs/run-schema.md)")
@@ -412,6 +413,7 @@ def build_machine(
         stderr=stderr,
         stdin=stdin,
     )
+    machine.keep_counts = False  # nobody asks this result for another core
     if array is not None:
         machine.write_input(array)
     return machine

@@ -13,6 +13,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
 
@@ -36,6 +37,10 @@ cdef extern from "hart.h":
         uint16_t instruction, offset, cost, handler, frozen
         int32_t interval
         uint64_t base, misaligned
+    struct flow_row:
+        uint32_t pc, word
+        uint16_t instruction, size, following, spare
+        uint64_t executed, taken, entered, misaligned
     struct block:
         const void *start
         const void *predicated
@@ -57,6 +62,7 @@ cdef extern from "hart.h":
         const uint32_t *recent
         uint32_t key
         missed *sites
+        uint64_t *elsewhere
         timing_op *ops
         uint64_t *lost
         void *allocation
@@ -597,6 +603,10 @@ cdef class Hart:
     cdef dict folded_lost        # pc -> cycles lost by cause, of blocks that are gone
     cdef timed_view *viewed      # of the pipeline; NULL while nobody has looked
     cdef object view_sink
+    cdef dict folded_flow        # (pc, instruction) -> [word, size, executed, taken, entered, misaligned] of blocks that are gone
+    cdef dict folded_elsewhere   # (pc, region) -> accesses, of those
+    cdef dict folded_divides     # (pc, bucket) -> divisions, of those
+    cdef int home                # region of most accesses
     cdef dict folded_sites       # pc -> [fetch, load, store misses, cycles] of blocks that are gone
     cdef uint64_t trapped_fetches  # instructions that were fetched and did not retire
     cdef uint64_t port[2]        # loads and stores of other bus masters, which caches do not see
@@ -617,17 +627,13 @@ cdef class Hart:
         for i, (cost, access, is_store, divide, is_csr, is_branch, enabled) in enumerate(kinds):
             self.kinds[i] = Kind(cost, access, is_store, divide, is_csr, is_branch, enabled)
         self.ialign4 = ialign == 4
-        self.taken_cost, self.straddle_cost = timing["taken"], timing["straddle"]
-        self.misaligned_cost, self.trap_cost = timing["misaligned"], timing["trap"]
-        self.divide_costs = timing["divide"]
-        self.worst_divide = max(self.divide_costs or [0])
-        self.csr_costs = timing["csr"]
-        self.split_misaligned = timing["split_misaligned"]
+        self.set_costs([kind[0] for kind in kinds], timing)
         self.period = PERIOD
         self.custom = []
         self.folded = {}
         self.joins = set()
         self.folded_sites = {}
+        self.folded_flow, self.folded_elsewhere, self.folded_divides = {}, {}, {}
         self.folded_lost = {}
         self.interpret, self.handlers, self.fused, self.fetch_shift = hart_run, handler_address, &fused_address, 32
         self.forget_places()
@@ -645,6 +651,27 @@ cdef class Hart:
         self.h.credit = site_credit
         self.h.adopt = site_adopt
         self.h.self = <void *>self
+
+    def set_costs(self, costs, timing):
+        """Take cycles from a core's table from here on; there are no blocks.
+
+        Parameters
+        ----------
+        costs : sequence of int
+            Of each instruction of the ISA, by number.
+        timing : dict
+            Those beyond (`rvsim.machine.costs.hart_costs`).
+        """
+        cdef int i
+        for i in range(self.kind_count):
+            self.kinds[i].cost = costs[i]
+        self.folded_cycles += self.traps * (self.trap_cost - <int>timing["trap"])
+        self.taken_cost, self.straddle_cost = timing["taken"], timing["straddle"]
+        self.misaligned_cost, self.trap_cost = timing["misaligned"], timing["trap"]
+        self.divide_costs = timing["divide"]
+        self.worst_divide = max(self.divide_costs or [0])
+        self.csr_costs = timing["csr"]
+        self.split_misaligned = timing["split_misaligned"]
 
     def __dealloc__(self):
         cdef int i
@@ -934,6 +961,17 @@ cdef class Hart:
             self.viewed.count = 0
             self.view_sink(noted)
 
+    def drop_pipeline(self):
+        """Tell the pipeline no more, between two runs: what it counted stays counted."""
+        self.flush()
+        self.folded_cycles += self.h.timed.pipeline.cycles
+        PyMem_Free(self.h.timed)
+        self.h.timed = NULL
+        self.caching, self.most_cycles = False, 0
+        self.interpret, self.handlers, self.fused = hart_run, handler_address, &fused_address
+        self.h.data, self.h.fetch, self.h.fence_i = NULL, NULL, NULL
+        self.h.data_recent, self.h.data_shift, self.h.data_mask = NULL, 0, 0
+
     cdef int operations(self, block *b) except -1:
         """What the pipeline sees of a block's instructions."""
         cdef uint32_t i, at, following
@@ -1035,6 +1073,11 @@ cdef class Hart:
         timed_tell(&self.h, i + 1, after, 4 if self.half_word(after) & 3 == 3 else 2)
         return <int64_t>before + self.h.timed.report.seen + self.stall_cycles
 
+    @property
+    def stands(self):
+        """Within an access to a device or a CSR: address of that instruction; else of the next."""
+        return self.h.pc if self.standing == NULL else self.standing.pc + self.standing.meta[self.stands_at].offset
+
     def fence_i(self):
         """What fence.i does to caches, for an instruction of `machine.custom`."""
         if self.caching and self.standing != NULL:
@@ -1092,7 +1135,7 @@ cdef class Hart:
         self.h.split[0], self.h.split[1], self.h.split[2], self.trapped_fetches, self.port[0], self.port[1] = counts
 
     # ------------------------------------------------------------ memory
-    def map(self, regions, intervals):
+    def map(self, regions, intervals, int home=0):
         """Lay out memory once, before the first instruction.
 
         Parameters
@@ -1101,8 +1144,11 @@ cdef class Hart:
             Sorted, without overlap; permissions: 8 device (no memory behind it), 4 read, 2 write, 1 execute.
         intervals : list of (low, last, region, hooked)
             Sorted; together they cover every region, none reaches beyond its own. Stores to a hooked one are told to the machine.
+        home : int
+            Number of the region that most accesses will be in.
         """
         cdef int i
+        self.home = home
         if self.regions != NULL:
             raise ValueError("memory is mapped once")
         self.regions = <Region *>PyMem_Calloc(max(1, len(regions)), sizeof(Region))
@@ -1627,6 +1673,8 @@ cdef class Hart:
             b = self.dead[i]
             for j in range(b.count_n):
                 self.settle(b, j)
+            self.fold_flow(b)
+            for j in range(b.count_n):
                 n = executed(b, j)
                 extra = self.extra_cycles(b, j)
                 if b.sites != NULL:
@@ -1649,6 +1697,90 @@ cdef class Hart:
         self.dead_count = 0
         return 0
 
+    cdef void flow_of(self, block *b, uint32_t j, flow_row *row, bint stands=False) noexcept nogil:
+        cdef uint32_t end = b.pc + b.meta[j + 1].offset if j + 1 < b.count_n else b.end
+        memset(row, 0, sizeof(flow_row))
+        row.pc, row.word, row.instruction = b.pc + b.meta[j].offset, b.meta[j].word, b.meta[j].instruction
+        row.size = <uint16_t>(end - row.pc)
+        row.executed, row.misaligned = executed(b, j), b.meta[j].misaligned
+        row.entered = b.entered if j == 0 else 0
+        row.taken = b.taken if j + 1 == b.count_n else 0
+        if self.standing == b and j >= self.stands_at + stands:
+            row.executed -= 1
+
+    cdef int fold_flow(self, block *b) except -1:
+        cdef uint32_t j
+        cdef int n
+        cdef flow_row row
+        for j in range(b.count_n):
+            self.flow_of(b, j, &row)
+            if row.executed or row.entered:
+                # One of its words stands for all that a program may write to an address, whichever came first.
+                entry = self.folded_flow.setdefault((row.pc, row.instruction), [row.word, row.size, 0, 0, 0, 0])
+                entry[0] = max(entry[0], row.word)
+                for n, count in enumerate((row.executed, row.taken, row.entered, row.misaligned)):
+                    entry[2 + n] += count
+            self.add_outcomes(b, j, self.folded_elsewhere, self.folded_divides)
+        return 0
+
+    cdef int add_outcomes(self, block *b, uint32_t j, dict elsewhere, dict divides) except -1:
+        """Add an instruction's accesses outside the home region, and a division's operands."""
+        cdef uint32_t pc = b.pc + b.meta[j].offset
+        cdef uint64_t *histogram = <uint64_t *>b.code[j].host
+        cdef int n
+        if b.elsewhere != NULL:
+            for n in range(self.region_count):
+                if b.elsewhere[j * self.region_count + n]:
+                    elsewhere[pc, n] = elsewhere.get((pc, n), 0) + b.elsewhere[j * self.region_count + n]
+        if b.meta[j].instruction < self.kind_count and self.kinds[b.meta[j].instruction].divide:
+            for n in range(DIVIDE_BUCKETS):
+                if histogram[n]:
+                    divides[pc, n] = divides.get((pc, n), 0) + histogram[n]
+        return 0
+
+    def control_flow(self, bint stands=False):
+        """What decided which way the run went so far, instruction by instruction.
+
+        Parameters
+        ----------
+        stands : bool
+            Within an access to a device: count that instruction too.
+
+        Returns
+        -------
+        bytes
+            `flow_row`s (hart.h); an address may have several.
+        dict of (pc, region) to int
+            Accesses outside the home region.
+        dict of (pc, bucket) to int
+            Divisions by their operands (hart.h, DIVIDE_BUCKETS).
+        """
+        cdef int i
+        cdef uint32_t j
+        cdef block *b
+        cdef flow_row row
+        cdef bytearray rows = bytearray()
+        self.fold_dead()
+        jit_fold(self.h.jit)
+        jit_credit(self.h.jit)
+        elsewhere, divides = dict(self.folded_elsewhere), dict(self.folded_divides)
+        for (pc, number), (word, size, executed, taken, entered, misaligned) in self.folded_flow.items():
+            row = flow_row(pc, word, number, size, self.following(pc + size), 0, executed, taken, entered, misaligned)
+            rows += (<char *>&row)[:sizeof(flow_row)]
+        for i in range(self.block_count):
+            b = self.blocks[i]
+            if not b.count:
+                continue
+            for j in range(b.count_n):
+                self.settle(b, j)
+                self.flow_of(b, j, &row, stands)
+                if row.executed or row.entered:
+                    row.following = self.following(row.pc + row.size)
+                    rows += (<char *>&row)[:sizeof(flow_row)]
+                if b.elsewhere != NULL or b.divides:
+                    self.add_outcomes(b, j, elsewhere, divides)
+        return bytes(rows), elsewhere, divides
+
     def flush(self):
         """Forget every predecoded block, keeping all counts."""
         cdef int i
@@ -1669,13 +1801,26 @@ cdef class Hart:
         size = self.kinds[m.instruction].access if m.instruction < self.kind_count else self.h.routines[b.code[i].k[0]].window
         n = executed(b, i) - m.base
         m.base += n
-        w = &self.intervals[m.interval]
-        if self.stores(b, i):
+        self.count_accesses(b, i, m.interval, n, size, self.stores(b, i))
+
+    cdef inline void count_accesses(self, block *b, uint32_t i, int interval, uint64_t n, int size, bint store) noexcept nogil:
+        """Credit accesses of an instruction to an interval."""
+        cdef Interval *w = &self.intervals[interval]
+        if store:
             w.store_count += n
             w.store_bytes += n * size
         else:
             w.load_count += n
             w.load_bytes += n * size
+        if w.region != self.home and n:
+            self.count_elsewhere(b, i, w.region, n)
+
+    cdef void count_elsewhere(self, block *b, uint32_t i, int region, uint64_t n) noexcept nogil:
+        # Without memory for it, they count as of the home region.
+        if b.elsewhere == NULL:
+            b.elsewhere = <uint64_t *>calloc(<size_t>b.count_n * self.region_count, sizeof(uint64_t))
+        if b.elsewhere != NULL:
+            b.elsewhere[i * self.region_count + region] += n
 
     cdef bint stores(self, block *b, uint32_t i) noexcept nogil:
         """Whether an instruction that has a window writes through it."""
@@ -1697,31 +1842,18 @@ cdef class Hart:
         cdef uint32_t i = <uint32_t>(e - b.code), unit = size - 1, low
         cdef meta *m = &b.meta[i]
         cdef Place *to = &self.places[store][(address >> PLACE_SHIFT) % PLACES]
-        cdef Interval *w
         cdef uint64_t hits
         if address < to.low or address > to.last or to.last - address < unit or address & unit:
             return False
         if m.interval < 0 or m.frozen or self.h.native_site != NULL or self.caching or self.stepping or self.rule_count:
             return False
         host[0] = to.host + (address - to.low)
-        w = &self.intervals[m.interval]
         hits = executed(b, i) - 1 - m.base  # this execution, which the entry already counts, is not one
         m.base += hits
-        if store:
-            w.store_count += hits
-            w.store_bytes += hits * size
-        else:
-            w.load_count += hits
-            w.load_bytes += hits * size
         if hits:
-            w = &self.intervals[to.interval]
+            self.count_accesses(b, i, m.interval, hits, size, store)
             m.base += 1
-            if store:
-                w.store_count += 1
-                w.store_bytes += size
-            else:
-                w.load_count += 1
-                w.load_bytes += size
+            self.count_accesses(b, i, to.interval, 1, size, store)
             return True
         low = (to.low + unit) & ~unit
         e.k[1] = low
@@ -1734,20 +1866,12 @@ cdef class Hart:
         """An access outside its window: check it, count it, move the window. The interval it is in, -1 for a trap."""
         cdef uint32_t i = <uint32_t>(e - b.code), low, last, unit = size - 1
         cdef meta *m = &b.meta[i]
-        cdef uint64_t before
         cdef int n = self.interval(address), k
         cdef Region *r
         cdef Interval *w
         if m.interval >= 0 and not m.frozen:
             # This execution, which the entry already counts, is credited below to where it really goes.
-            before = executed(b, i) - 1
-            w = &self.intervals[m.interval]
-            if store:
-                w.store_count += before - m.base
-                w.store_bytes += (before - m.base) * size
-            else:
-                w.load_count += before - m.base
-                w.load_bytes += (before - m.base) * size
+            self.count_accesses(b, i, m.interval, executed(b, i) - 1 - m.base, size, store)
             m.interval = -1
         if window and not m.frozen:
             e.units = 0
@@ -1774,12 +1898,7 @@ cdef class Hart:
         if address & unit and (size == 4 or address & 3 == 3):
             b.misaligned += 1
             m.misaligned += 1
-        if store:
-            w.store_count += 1
-            w.store_bytes += size
-        else:
-            w.load_count += 1
-            w.load_bytes += size
+        self.count_accesses(b, i, n, 1, size, store)
         m.base += m.frozen  # counted here, not by the window
         if self.stepping:
             self.watched(address, size, store, value)
@@ -1831,12 +1950,7 @@ cdef class Hart:
         cdef Kind *kind = &self.kinds[m.instruction]
         if s.interval < 0 or not s.n:
             return
-        if kind.is_store:
-            self.intervals[s.interval].store_count += s.n
-            self.intervals[s.interval].store_bytes += s.n * kind.access
-        else:
-            self.intervals[s.interval].load_count += s.n
-            self.intervals[s.interval].load_bytes += s.n * kind.access
+        self.count_accesses(s.member.block, s.index, s.interval, s.n, kind.access, kind.is_store)
         m.base += s.n
         s.hits += s.n
         s.n = 0
@@ -2367,6 +2481,9 @@ cdef class Hart:
             "taken": self.folded_taken,
             "misaligned": self.folded_misaligned,
             "executed": [[pc, instruction, *entry] for (pc, instruction), entry in self.folded.items()],
+            "flow": [[pc, instruction, *entry] for (pc, instruction), entry in sorted(self.folded_flow.items())],
+            "elsewhere": [[pc, region, n] for (pc, region), n in sorted(self.folded_elsewhere.items())],
+            "divides": [[pc, bucket, n] for (pc, bucket), n in sorted(self.folded_divides.items())],
             "fetch": [[self.regions[i].fetch_count, self.regions[i].fetch_bytes] for i in range(self.region_count)],
             "access": [
                 [self.intervals[i].load_count, self.intervals[i].load_bytes, self.intervals[i].store_count, self.intervals[i].store_bytes]
@@ -2386,6 +2503,12 @@ cdef class Hart:
         cdef Region *r
         x, fetch, access = [int(v) & 0xffffffff for v in state["x"]], list(state["fetch"]), list(state["access"])
         folded = {(int(pc), int(number)): [int(n), int(cycles), int(size)] for pc, number, n, cycles, size in state["executed"]}
+        flow = {(int(pc), int(number)): [check_count(v) for v in row] for pc, number, *row in state["flow"]}
+        elsewhere, divides = ({(int(pc), int(which)): check_count(n) for pc, which, n in state[key]} for key in ("elsewhere", "divides"))
+        if any(len(row) != 6 or not 0 <= pc < 1 << 32 or row[0] >> 32 or row[1] >> 16 or not 0 <= number <= NO_INSTRUCTION for (pc, number), row in flow.items()):
+            raise ValueError("the state's ways are damaged")
+        if any(not 0 <= n < self.region_count for _, n in elsewhere) or any(not 0 <= n < DIVIDE_BUCKETS for _, n in divides):
+            raise ValueError("the state's accesses or divisions are damaged")
         if len(x) != 32 or len(fetch) != self.region_count or len(access) != self.interval_count:
             raise ValueError("the state is of another machine")
         if any(not 0 <= number < self.kind_count + len(self.custom) and number != NO_INSTRUCTION for _, number in folded):
@@ -2405,6 +2528,7 @@ cdef class Hart:
         self.set_granted(granted)
         self.ranked_at = granted
         self.folded = folded
+        self.folded_flow, self.folded_elsewhere, self.folded_divides = flow, elsewhere, divides
         for i in range(self.region_count):
             self.regions[i].fetch_count, self.regions[i].fetch_bytes = counts[i]
         for i in range(self.interval_count):
@@ -2697,6 +2821,7 @@ cdef void free_block(block *b, Hart hart_) noexcept:
     PyMem_Free(b.sites)
     PyMem_Free(b.ops)
     PyMem_Free(b.lost)
+    free(b.elsewhere)
     PyMem_Free(b.allocation)
 
 

@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
+    from rvsim.machine.counted import Moment
     from rvsim.machine.result import RegionOfInterest
 
     class Bus(Protocol):
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
         def stamp(self) -> tuple[int, int]:
             """Cycles and instructions of the hart; within an access, those before that instruction."""
+            ...
+
+        def moment(self) -> Moment:
+            """What the hart counted; within an access, with that instruction."""
             ...
 
         def attention(self) -> None:
@@ -86,6 +91,10 @@ class Device(ABC):
     def roi(self) -> RegionOfInterest | None:
         """Counts of the region of interest that the program has marked by stores to the device; None without."""
         return None
+
+    def spans(self) -> list[tuple[Moment, Moment]]:
+        """What the hart had counted where each region of interest began and ended; empty where that was not kept."""
+        return []
 
     def state(self) -> dict[str, Any]:
         """All that changes while the device runs, for a snapshot."""

@@ -51,5 +51,5 @@ def counters(machine: Machine) -> list[Callable[[], int]]:
     table[COMPRESSED] = compressed
     table[MISALIGNED] = lambda: machine.hart.misaligned_accesses
     table[TRAP] = lambda: machine.hart.traps
-    table[STALL_CYCLES] = lambda: sum(machine.stalls.values())
+    table[STALL_CYCLES] = lambda: sum(machine.stalls.values()) + sum(machine.trap_cycles().values())
     return table

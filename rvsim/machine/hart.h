@@ -80,6 +80,7 @@ struct block {
     struct missed *sites;  /* count_n, NULL without caches and exact cycles */
     struct timing_op *ops; /* count_n, NULL without exact cycles */
     uint64_t *lost;        /* with them: of each instruction, cycles lost by each cause */
+    uint64_t *elsewhere;   /* by instruction and region: accesses outside the home region; NULL until there are */
     void *allocation;      /* what to free */
     __attribute__((aligned(64))) struct insn code[]; /* count_n instructions and an end marker: where they are needs no load */
 };
@@ -87,6 +88,14 @@ struct block {
 enum { EXIT_LOOKUP, EXIT_FUEL, EXIT_TRAP, EXIT_SYSTEM, EXIT_WAIT, EXIT_MODIFIED, EXIT_BREAK };
 enum { EDGE_NONE, EDGE_NEXT, EDGE_TAKEN, EDGE_INDIRECT };
 enum { BLOCK_LIMIT = 64 /* instructions in a block */, JUMP_CACHE = 4096, NO_INSTRUCTION = 0xffff, NO_HANDLER = 0x7fff };
+/* Of the instructions at one address: what decides which way a run went, and what it cost (rvsim/timing/flow.py). */
+struct flow_row {
+    uint32_t pc, word;
+    uint16_t instruction, size, following, spare; /* following: see timing_op */
+    uint64_t executed, taken;
+    uint64_t entered;      /* by an indirect jump */
+    uint64_t misaligned;   /* accesses that were split */
+};
 /* Histogram of a division: [dividend negative][0: divisor 0; 1 + leading zeros of a divisor >= 0; 34 + those of ~divisor]. */
 enum { DIVIDE_BUCKETS = 2 * 67 };
 

@@ -20,6 +20,7 @@ from rvsim.machine.hostcall import Clock, Exit, HostCalls
 from rvsim.machine.hostfs import HostFiles
 from rvsim.machine.report import build_result
 from rvsim.machine.semihosting import Semihosting
+from rvsim.machine.settings import split_settings
 from rvsim.machine.stop import Stop
 from rvsim.timing import load_core_timing
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from accel.protocol import AccessFault, Coprocessor
     from rvsim.isa.ir import Instruction, Isa
     from rvsim.machine.caches import Caches
+    from rvsim.machine.counted import Cost, Moment, Raw, Stepped
     from rvsim.machine.device import Device
     from rvsim.machine.extension import Context, Routines
     from rvsim.machine.htif import Htif
@@ -46,8 +48,10 @@ SP = 2
 ECALL, BREAKPOINT, ILLEGAL = 11, 3, 2
 NO_LIMIT = 1 << 62
 ENGINES = ("auto", "interp", "jit")
-TIMINGS = ("auto", "table", "exact")
+TIMINGS = ("auto", "table", "exact", "fast")
 NEVER = 1 << 62
+STEPPED = 1_000_000
+"""First instructions of a fast run, whose cycles are exact: where a program is short, averages say little."""
 WATCH_KINDS = {"r": 4, "w": 2, "rw": 6}
 _STOP_REASONS: dict[int, StopReason] = {
     1: "access-fault",
@@ -100,7 +104,8 @@ class Machine:
         the environment's RVSIM_ENGINE, or ``auto``, by default. It changes host time alone.
     timing : str
         Where cycles come from: ``table``, a number of cycles for each class of instructions, ``exact``, the core's
-        pipeline, or ``auto``: exact with a platform, for a core that has an exact model.
+        pipeline, ``fast``, the same pipeline over what the run counted, or ``auto``: exact with a platform, for a
+        core that has an exact model.
 
     Raises
     ------
@@ -142,7 +147,7 @@ class Machine:
             from rvsim.timing.cache import cache_settings
 
             settings = {**cache_settings("icache", icache), **cache_settings("dcache", dcache), **settings}
-        of_core, of_accel, of_platform = _split_settings(settings)
+        of_core, of_accel, of_platform = split_settings(settings)
         self.options: dict[str, Any] = {
             "args": list(args),
             "core": str(core),
@@ -180,23 +185,24 @@ class Machine:
             self.warnings += warnings
         self.classes = [i.class_ for i in summaries("rv32")] + [c for _, _, c in self._extensions]
         alignment = 2 if self.selection.compressed else 4
-        costs = self.timing.without_cycles() if self.timing_model == "exact" else self.timing
+        self.described = [*zip(self.isa.instructions, self.classes, strict=False)]
+        self.described += [(i, class_) for i, _, class_ in self._extensions]
+        costs = self.timing if self.timing_model == "table" else self.timing.without_cycles()
         self.hart = Hart(self, instruction_kinds(self.selection, costs), hart_costs(costs), alignment)
         self.timed: Timed | None = None
-        if self.timing_model == "exact":
+        self.stepped: Stepped | None = None
+        if self.timing_model != "table":
             from rvsim.machine.timed import Timed
 
-            described = [*zip(self.isa.instructions, self.classes, strict=False)]
-            described += [(i, class_) for i, _, class_ in self._extensions]
-            self.timed = Timed(self.hart, self.timing, described, self.platform, program.entry)
+            self.timed = Timed(self.hart, self.timing, self.described, self.platform, program.entry)
         self.caches: Caches | None = None
         if self.timing.icache or self.timing.dcache:
             from rvsim.machine.caches import Caches
 
             self.caches = Caches(self.hart, self.timing)
-        engine = engine or os.environ.get("RVSIM_ENGINE") or "auto"
-        self.engine = self._choose_engine(engine)
-        self._choose_loops(engine)
+        self._wanted_engine = engine or os.environ.get("RVSIM_ENGINE") or "auto"
+        self.engine = self._choose_engine(self._wanted_engine)
+        self._choose_loops(self._wanted_engine)
         self.console = Console(stdout, stderr, stdin)
         self.files = HostFiles(host_dir)
         self._map(memory, devices, memory_limit)
@@ -212,6 +218,8 @@ class Machine:
         )
         self.context = self._add_instructions()
         self.stalls: dict[int, int] = {}
+        self.trapped: dict[int, tuple[int, int]] = {}  # by address: traps before the instruction retired, their cycles
+        self.keep_counts = True  # in results, for RunResult.retime
         self.breakpoints: set[int] = set()
         self._watchpoints: list[tuple[int, int, int]] = []
         self.hosts = {"ecall": self._host, "semihosting": self._semihosting, "htif": self._htif}
@@ -255,17 +263,23 @@ class Machine:
         return "jit"
 
     def _choose_timing(self, name: str) -> str:
-        """Where cycles come from: ``table`` or ``exact``."""
+        """Where cycles come from: ``table``, ``exact`` or ``fast``."""
         if name not in TIMINGS:
             raise UsageError(f"--timing: expected {', '.join(TIMINGS)}, found {name!r}")
         cached = self.timing.icache or self.timing.dcache
         if name == "auto":
             return "exact" if self.platform and self.timing.model and not cached else "table"
-        if name == "exact" and cached:
+        if name in ("exact", "fast") and cached:
             raise UsageError(
-                "--timing exact: no exact model takes [icache] or [dcache] tables; put caches in front of a platform's "
+                f"--timing {name}: no exact model takes [icache] or [dcache] tables; put caches in front of a platform's "
                 "memories ([cache.NAME], docs/platforms.md), or choose table"
             )
+        if name == "fast":
+            from rvsim.machine.counted import refuse_memory
+            from rvsim.machine.timed import make_pipeline
+
+            pipeline, _ = make_pipeline(self.timing, self.platform, self.program.entry)
+            refuse_memory(pipeline, self.timing, self.platform)
         return name
 
     def _choose_loops(self, engine: str) -> None:
@@ -273,7 +287,7 @@ class Machine:
         how = os.environ.get("RVSIM_LOOPS", "")
         if how not in ("", "0", "1", "wait"):
             raise UsageError(f"RVSIM_LOOPS: expected 0, 1 or wait, found {how!r}")
-        if how != "0" and (how or engine != "interp"):
+        if how != "0" and (how or engine != "interp") and self.timed is None:
             self.hart.use_loops(how == "wait")
 
     def _add_instructions(self) -> Context | None:
@@ -305,7 +319,7 @@ class Machine:
         """Lay out memory, then devices where it leaves room, then the intervals that accesses are counted by."""
         self.regions = memory.layout(self.program, [memory.parse_memory(o) for o in options], limit, self.platform)
         home = memory.home(self.regions, self.program, self.platform)
-        self._stack_top, self._stack_room = home.end, home.size // 4
+        self.stack_top, self._stack_room = home.end, home.size // 4
         self.devices: list[Device] = platform.devices(
             self, self.console, [(r.base, r.end) for r in self.regions], devices, self.platform
         )
@@ -317,7 +331,7 @@ class Machine:
                 )
         registers = [memory.Region(d.name, d.base, d.size, memory.DEVICE_ACCESS) for d in self.devices]
         self.address_map = sorted([*self.regions, *registers], key=lambda r: r.base)
-        self.intervals = memory.intervals(self.address_map, self.program, self._stack_top)
+        self.intervals = memory.intervals(self.address_map, self.program, self.stack_top)
         tohost, fromhost = (self.program.symbol(name) for name in ("tohost", "fromhost"))
         hook = (tohost.address, tohost.address + 7) if tohost else None
         if hook:
@@ -325,6 +339,7 @@ class Machine:
         self.hart.map(
             [(r.base, r.size, r.permissions) for r in self.address_map],
             [(i.low, i.last, i.region, hook is not None and hook[0] <= i.low <= hook[1]) for i in self.intervals],
+            self.address_map.index(home),
         )
         end = max(
             (s.end for s in self.program.segments if s.writable),
@@ -333,7 +348,7 @@ class Machine:
         start = (end + 15) & ~15
         region = next((r for r in self.regions if r.base <= end <= r.end), home)
         # The upper quarter of the RAM is left to the stack.
-        top = region.end - self._stack_room if region.base <= self._stack_top - 1 < region.end else region.end
+        top = region.end - self._stack_room if region.base <= self.stack_top - 1 < region.end else region.end
         heap = (start, max(start, top))
         clock = Clock(lambda: self.cycles, self.timing.clock_mhz)
         self._host = HostCalls(
@@ -350,7 +365,7 @@ class Machine:
             clock=clock,
             command_line=[os.fsencode(a) for a in (self.program.name, *self.options["args"])],
             heap=heap,
-            stack=(self._stack_top, self._stack_top - self._stack_room),
+            stack=(self.stack_top, self.stack_top - self._stack_room),
         )
         self._htif: Htif | None = None
         if tohost:
@@ -377,20 +392,20 @@ class Machine:
     def _stack(self, args: Sequence[str]) -> None:
         """Lay out argc, argv, envp and an empty auxiliary vector at the top of the RAM, as Linux does."""
         strings = [os.fsencode(a) + b"\0" for a in (self.program.name, *args)]
-        at = self._stack_top - sum(map(len, strings))
-        size = self._stack_top - at + 4 * (len(strings) + 5)
+        at = self.stack_top - sum(map(len, strings))
+        size = self.stack_top - at + 4 * (len(strings) + 5)
         if size > self._stack_room:
             raise UsageError(f"the guest's arguments take {size} bytes, at most {self._stack_room} fit")
         taken = next(
-            (s for s in self.program.segments if s.address < self._stack_top and s.end > self._stack_top - size), None
+            (s for s in self.program.segments if s.address < self.stack_top and s.end > self.stack_top - size), None
         )
         if taken is not None:
             # A program that keeps the end of its memory for itself knows where its stack is.
             if args:
                 raise UsageError(
-                    f"the guest's arguments take {size} bytes below {self._stack_top:#010x}, where the program is"
+                    f"the guest's arguments take {size} bytes below {self.stack_top:#010x}, where the program is"
                 )
-            self.hart.set_register(SP, self._stack_top & 0xFFFF_FFFF)
+            self.hart.set_register(SP, self.stack_top & 0xFFFF_FFFF)
             return
         pointers = []
         for text in strings:
@@ -468,16 +483,18 @@ class Machine:
         self.hart.traps += 1
         self.hart.forget_reservation()
         self.hart.pc = self.csrs.enter_trap(irq, cause, tval, pc)
-        if self.timed is not None:  # the pipeline says itself what the trap's cycles were lost to
-            self.stalls[pc] = self.stalls.get(pc, 0) + self.hart.redirected(pc, self.hart.pc)
-        else:
-            self._stall(pc, self.timing.trap_cycles)
+        # A pipeline says itself what the trap's cycles were lost to.
+        cycles = self.timing.trap_cycles if self.timed is None else self.hart.redirected(pc, self.hart.pc)
+        times, before = self.trapped.get(pc, (0, 0))
+        self.trapped[pc] = times + 1, before + cycles
 
     def _stall(self, pc: int, cycles: int, cause: str = "other") -> None:
         """Attribute cycles that the hart stood still to an instruction."""
         self.stalls[pc] = self.stalls.get(pc, 0) + cycles
-        if self.timed is not None and cycles:
-            self.timed.lose(pc, cause, cycles)
+        if self.timing_model != "table" and cycles:
+            from rvsim.machine.timed import lose
+
+            lose(self.hart, pc, cause, cycles)
 
     def _deadline(self) -> int | None:
         """The next cycle at which a device changes an enabled interrupt by itself."""
@@ -531,6 +548,17 @@ class Machine:
         """
         instructions = int(self.hart.instructions)
         return int(self.hart.stamp()), instructions
+
+    def moment(self) -> Moment:
+        """What was counted so far, within an access to a device that instruction included."""
+        from rvsim.machine.counted import Moment
+
+        exact = self.hart.stamp() if self.timed is not None else None
+        return Moment(self.control_flow(True), self.hart.stands, exact)
+
+    def spans(self) -> list[tuple[Moment, Moment]]:
+        """Begin and end of each region of interest, those of which both were kept."""
+        return [span for device in self.devices for span in device.spans()]
 
     def attention(self) -> None:
         """An interrupt line or deadline has changed."""
@@ -632,8 +660,16 @@ class Machine:
         hart = self.hart
         first, resumed = hart.instructions, True
         while True:
-            event = hart.run(limit - (hart.instructions - first), resumed)
+            most = limit - (hart.instructions - first)
+            if self.timing_model == "fast" and self.timed is not None:
+                most = min(most, STEPPED - hart.instructions)
+                if most <= 0 and limit > hart.instructions - first:
+                    self._count_from_here()
+                    continue
+            event = hart.run(most, resumed)
             resumed = False
+            if event[0] == "limit" and hart.instructions - first < limit:
+                continue
             if event[0] == "limit":
                 if step:
                     return Stop("step", hart.pc)
@@ -656,6 +692,18 @@ class Machine:
                 stop = self._trap(*event[1:])
             if stop is not None or step:
                 return stop or Stop("step", hart.pc)
+
+    def _count_from_here(self) -> None:
+        """Of a fast run: the first instructions have been stepped, the others are counted at full speed."""
+        from rvsim.machine.counted import Stepped
+
+        self.stepped = Stepped(self)
+        self.hart.drop_pipeline()
+        self.timed = None
+        kinds = instruction_kinds(self.selection, self.timing)
+        self.hart.set_costs([kind[0] for kind in kinds], hart_costs(self.timing))
+        self.engine = self._choose_engine(self._wanted_engine)
+        self._choose_loops(self._wanted_engine)
 
     def _trap(self, pc: int, irq: int, cause: int, tval: int) -> Stop | None:
         """Serve what the host serves, enter the guest's handler, or say why the run ends here."""
@@ -772,6 +820,8 @@ class Machine:
 
     def reset(self) -> None:
         """Return to the state before the first instruction; counters are 0 again."""
+        if self.stepped is not None:
+            raise UsageError("--timing fast: a machine that has run does not go back; make another one")
         self.hart.set_pages({})
         self._load()
         self.console.reset()
@@ -843,6 +893,7 @@ class Machine:
             "trapped_at": self._trapped_at,
             "coprocessor_fault": [fault.pc, fault.address, fault.size, fault.write] if fault else None,
             "stalls": sorted(self.stalls.items()),
+            "trapped": [(pc, times, cycles) for pc, (times, cycles) in sorted(self.trapped.items())],
         }
 
     def continue_from(self, progress: dict[str, Any]) -> None:
@@ -857,6 +908,8 @@ class Machine:
         self._coprocessor_fault = fault
         self.stalls.clear()
         self.stalls.update({int(pc): int(cycles) for pc, cycles in progress["stalls"]})
+        self.trapped.clear()
+        self.trapped.update({int(pc): (int(times), int(cycles)) for pc, times, cycles in progress["trapped"]})
         self.hart.attention()
 
     @property
@@ -936,15 +989,38 @@ class Machine:
 
     def lost_cycles(self) -> dict[int, dict[str, int]]:
         """With exact cycles: those that each instruction lost, by address and cause; empty without."""
+        cost = self._cost()
+        if cost is not None:
+            return cost.lost
         return self.timed.lost() if self.timed is not None else {}
 
     def instruction_counts(self) -> dict[int, tuple[int, int]]:
         """Executions and cycles of each instruction that was executed, by address."""
+        cost = self._cost()
         counts: dict[int, tuple[int, int]] = {}
         for pc, _, _, executions, cycles in self.hart.profile():
             before = counts.get(pc, (0, 0))
-            counts[pc] = before[0] + executions, before[1] + cycles
+            counts[pc] = before[0] + executions, before[1] + (cycles if cost is None else 0)
+        for pc, cycles in (self.trap_cycles() if cost is None else cost.by_pc).items():
+            before = counts.get(pc, (0, 0))
+            counts[pc] = before[0], before[1] + cycles
         return counts
+
+    def trap_cycles(self) -> dict[int, int]:
+        """Cycles of traps, by the address of the instruction that did not retire."""
+        return {pc: cycles for pc, (_, cycles) in self.trapped.items()}
+
+    def control_flow(self, stands: bool = False) -> Raw:
+        """What decided which way the run went so far (`Hart.control_flow`), and traps before each instruction."""
+        return *self.hart.control_flow(stands), {pc: times for pc, (times, _) in self.trapped.items()}
+
+    def _cost(self) -> Cost | None:
+        """Cycles from counts, of a fast run that has left its pipeline."""
+        if self.stepped is None:
+            return None
+        from rvsim.machine.counted import Counted
+
+        return Counted(self).cost(self.timing, self.platform)
 
     # ------------------------------------------------------------ memory and tensors for the user
     def read_memory(self, address: int, size: int) -> bytes:
@@ -1031,16 +1107,3 @@ def _platform(name: str | None, settings: Mapping[str, str]) -> Platform | None:
     from rvsim.timing.platform import load_platform
 
     return load_platform(str(name), settings)
-
-
-def _split_settings(settings: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
-    """Settings for the core, the coprocessor and the platform, without their prefix."""
-    parts: dict[str, dict[str, str]] = {"core": {}, "accel": {}, "platform": {}}
-    for key, value in settings.items():
-        prefix, dot, rest = key.partition(".")
-        if prefix not in parts or not dot or not rest:
-            raise UsageError(
-                f"--set: expected core.KEY=VALUE, accel.KEY=VALUE or platform.KEY=VALUE, found {key}={value}"
-            )
-        parts[prefix][rest] = value
-    return parts["core"], parts["accel"], parts["platform"]

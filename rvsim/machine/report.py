@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-
+from rvsim.machine.functions import NOWHERE, Functions
 from rvsim.machine.result import (
     AcceleratorReport,
     Count,
@@ -17,6 +16,8 @@ from rvsim.machine.result import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from rvsim.machine.machine import Machine
     from rvsim.machine.result import StopReason
 
@@ -42,6 +43,21 @@ def build_result(
             class_ = machine.classes[number]
             classes[class_] = classes.get(class_, 0) + executions
     cycles = hart.cycles
+    roi = next((roi for device in machine.devices if (roi := device.roi())), None)
+    lost = machine.timed.lost() if machine.timed is not None else {}
+    by_pc = [(pc, pc_cycles) for pc, _, _, _, pc_cycles in rows if pc_cycles]
+    counted = None
+    if machine.keep_counts or machine.stepped is not None:
+        from rvsim.machine.counted import Counted
+
+        counted = Counted(machine)
+    if machine.stepped is not None and counted is not None:
+        cost = counted.cost(machine.timing, machine.platform)
+        by_pc = [*cost.by_pc.items()]
+        cycles, lost, roi = cost.cycles + hart.stall_cycles, cost.lost, cost.region(roi)
+    else:
+        by_pc += machine.trap_cycles().items()
+    by_pc += machine.stalls.items()
     report = None
     if coprocessor is not None:
         import msgspec
@@ -49,14 +65,14 @@ def build_result(
         report = msgspec.convert(coprocessor.report(cycles), AcceleratorReport)
     caches = machine.caches.reports() if machine.caches else {}
     traffic, symbols = _traffic(machine, *fetch_and_access)
-    return RunResult(
+    result = RunResult(
         program=program.path,
         core=machine.timing.name,
         clock_mhz=machine.timing.clock_mhz,
         accel=coprocessor.name if coprocessor else "off",
         platform=machine.platform.name if machine.platform else None,
         engine=machine.engine,
-        timing=machine.timing_model,
+        timing=machine.timing_model if machine.timing_model != "fast" or machine.stepped else "exact",
         exit_code=exit_code,
         stop_reason=stop,
         message=message,
@@ -67,14 +83,17 @@ def build_result(
         traffic=traffic,
         memories=_memories(machine, traffic),
         symbols=symbols,
-        functions=_functions(machine, rows),
+        functions=_functions(machine, rows, by_pc, lost),
         icache=caches.get("icache"),
         dcache=caches.get("dcache"),
         memory_caches=machine.timed.reports() if machine.timed is not None else {},
         accelerator=report,
-        roi=next((roi for device in machine.devices if (roi := device.roi())), None),
+        roi=roi,
         host_seconds=seconds,
     )
+    if counted is not None:
+        result.keep(counted)
+    return result
 
 
 def line_profile(machine: Machine) -> list[LineProfile]:
@@ -88,7 +107,7 @@ def line_profile(machine: Machine) -> list[LineProfile]:
         total = totals.setdefault(machine.program.line(pc) or nowhere, [0, 0])
         total[0] += n
         total[1] += cycles
-    for pc, causes in machine.timed.lost().items() if machine.timed is not None else ():
+    for pc, causes in machine.lost_cycles().items():
         of = lost.setdefault(machine.program.line(pc) or nowhere, {})
         for cause, cycles in causes.items():
             of[cause] = of.get(cause, 0) + cycles
@@ -144,46 +163,43 @@ def _memories(machine: Machine, traffic: dict[str, Traffic]) -> dict[str, Memory
     }
 
 
-def _functions(machine: Machine, rows: list) -> list[FunctionProfile]:
-    functions = machine.program.functions
-    starts = [f.address for f in functions]
-    totals: dict[int, list[int]] = {}
-    classes: dict[int, dict[str, int]] = {}
-    counts = [(pc, number, n, cycles, 0, 0, n * size) for pc, number, size, n, cycles in rows]
-    counts += [(pc, -1, 0, cycles, 0, 0, 0) for pc, cycles in machine.stalls.items() if cycles]
-    if machine.caches is not None:
-        counts += [(pc, -1, 0, 0, *misses, 0) for pc, misses in machine.caches.misses().items()]
-    for pc, number, *values in counts:
-        n = bisect_right(starts, pc) - 1
-        if n >= 0 and pc >= functions[n].end:
-            n = -1
-        totals[n] = [a + b for a, b in zip(totals.get(n, (0, 0, 0, 0, 0)), values, strict=True)]
-        if values[0]:
-            of = classes.setdefault(n, {})
-            class_ = machine.classes[number]
-            of[class_] = of.get(class_, 0) + values[0]
-    lost: dict[int, dict[str, int]] = {}
-    for pc, causes in machine.timed.lost().items() if machine.timed is not None else ():
-        n = bisect_right(starts, pc) - 1
-        by_cause = lost.setdefault(-1 if n >= 0 and pc >= functions[n].end else n, {})
-        for cause, cycles in causes.items():
-            by_cause[cause] = by_cause.get(cause, 0) + cycles
-    nowhere = ("(no function)", 0, 0)
+def _functions(
+    machine: Machine, rows: list, cycles: Iterable[tuple[int, int]], lost: Mapping[int, Mapping[str, int]]
+) -> list[FunctionProfile]:
+    """What each function took.
+
+    Parameters
+    ----------
+    rows : list of (pc, instruction, size, executions, cycles)
+    cycles : iterable of (pc, cycles)
+        An address may appear more than once.
+    lost : mapping of int to (mapping of str to int)
+        By address: cycles beyond an instruction's first, by cause.
+    """
+    of = Functions(machine.program.functions)
+    executed = [(pc, number, size, n) for pc, number, size, n, _ in rows if n]
+    instructions = of.sums((pc, n) for pc, _, _, n in executed)
+    fetched = of.sums((pc, n * size) for pc, _, size, n in executed)
+    classes = of.named((pc, {machine.classes[number]: n}) for pc, number, _, n in executed)
+    taken = of.sums(cycles)
+    misses = machine.caches.misses() if machine.caches is not None else {}
+    icache, dcache = (of.sums((pc, each[n]) for pc, each in misses.items()) for n in (0, 1))
+    causes = of.named(lost.items())
     profiles = []
-    for n, (instructions, cycles, icache, dcache, fetch_bytes) in totals.items():
-        name, address, size = (functions[n].name, functions[n].address, functions[n].size) if n >= 0 else nowhere
+    for n in {**instructions, **taken, **icache, **dcache}:
+        at = machine.program.functions[n] if n >= 0 else None
         profiles.append(
             FunctionProfile(
-                name=name,
-                address=address,
-                size=size,
-                instructions=instructions,
-                cycles=cycles,
-                icache_misses=icache,
-                dcache_misses=dcache,
-                lost_cycles=lost.get(n, {}),
+                name=at.name if at else NOWHERE,
+                address=at.address if at else 0,
+                size=at.size if at else 0,
+                instructions=instructions.get(n, 0),
+                cycles=taken.get(n, 0),
+                icache_misses=icache.get(n, 0),
+                dcache_misses=dcache.get(n, 0),
+                lost_cycles=causes.get(n, {}),
                 classes=dict(sorted(classes.get(n, {}).items())),
-                fetch_bytes=fetch_bytes,
+                fetch_bytes=fetched.get(n, 0),
             )
         )
     return sorted(profiles, key=lambda p: -p.cycles)

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import sys
 
+from rvsim.errors import UsageError
 from rvsim.records import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
     from typing import Any, Literal, TypeAlias
+
+    from rvsim.machine.counted import Counted
 
 StopReason: TypeAlias = (
     "Literal['exit', 'limit', 'interrupted', 'illegal-instruction', 'access-fault', 'breakpoint', 'trap']"
@@ -465,7 +470,8 @@ class RunResult(Record):
     engine : str
         What executed the instructions; it changes host time, never counts.
     timing : str
-        Where cycles come from: ``table``, cycles by class of instruction, or ``exact``, the core's pipeline.
+        Where cycles come from: ``table``, cycles by class of instruction; ``exact``, the core's pipeline; ``fast``, the
+        pipeline over what the run counted.
     exit_code : int or None
         What the guest gave to exit; null when it did not exit.
     stop_reason : str
@@ -559,6 +565,63 @@ class RunResult(Record):
         if self.stop_reason == "exit":
             return (self.exit_code or 0) & 0xFF
         return EXIT_STATUS[self.stop_reason]
+
+    def keep(self, counted: Counted | None) -> None:
+        """Remember what the run counted, beside the document."""
+        self.__dict__["_counted"] = counted
+
+    def replace(self, **values: Any) -> RunResult:
+        """A copy with other values."""
+        new = super().replace(**values)
+        new.keep(self.__dict__.get("_counted"))
+        return new
+
+    def retime(
+        self,
+        core: str | None = None,
+        memory: str | os.PathLike[str] | Mapping[str, Mapping[str, int]] | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> RunResult:
+        """What the same run costs on another core, or with other memory.
+
+        The core's exact model goes over what the run counted (docs/pipelines.md, "Fast"): it takes milliseconds,
+        whatever the run took. What the program did is the same, also where it looked at the clock.
+
+        Parameters
+        ----------
+        core : str, optional
+            Name of a core with an exact model, or a TOML file; the run's own by default.
+        memory : str or mapping, optional
+            A platform's name or file, with memory where the run had it; or by name of the run's regions ``fetch_wait``,
+            ``load_wait`` and ``store_wait`` in cycles. The run's own by default.
+        settings : mapping of str to str, optional
+            As ``--set``: ``core.clock_mhz``, ``platform.region.ram.load_wait``.
+
+        Returns
+        -------
+        RunResult
+            With `timing` ``fast``; its energy is null.
+
+        Raises
+        ------
+        UsageError
+            The result was not made by a run of this process, the core has no exact model, or caches of its own, or the
+            platform has no memory where the run was.
+
+        Examples
+        --------
+        >>> from rvsim import Machine
+        >>> run = Machine.from_elf("kernels/examples/hello.elf", core="ibex-small", stdout=lambda data: None).run()
+        >>> [run.retime(core).core for core in ("cv32e40p", "picorv32")]
+        ['cv32e40p', 'picorv32']
+        """
+        counted: Counted | None = self.__dict__.get("_counted")
+        if counted is None:
+            raise UsageError(
+                f"{self.program}: this result has no counts to retime (it was read from a file, or the machine did not "
+                "keep them); run the program, and retime the result of that"
+            )
+        return counted.retime(self, core, memory, settings)
 
     def to_dict(self) -> dict[str, Any]:
         """The document as plain dicts, lists, numbers and strings."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from rvsim.errors import UsageError
 from rvsim.records import Record
 
 TYPE_CHECKING = False
@@ -24,11 +25,18 @@ class Checkpoint(Record):
 
 def take(machine: Machine, before: Checkpoint | None = None) -> Checkpoint:
     """The state now; see `Machine.checkpoint`."""
+    refuse_fast(machine)
     # To come back here is to read the same input again.
     machine.console.keep_history = True
     state = state_of(machine)
     pages = machine.hart.pages(before.pages if before else {})
     return Checkpoint(machine.instructions, machine.hart.cycles, pages, state)
+
+
+def refuse_fast(machine: Machine) -> None:
+    """A fast run has no state to go back to: its cycles are those of the whole run."""
+    if machine.timing_model == "fast":
+        raise UsageError("--timing fast takes no snapshots and does not go back; choose exact or table")
 
 
 def put(machine: Machine, checkpoint: Checkpoint) -> None:

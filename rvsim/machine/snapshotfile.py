@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rvsim.machine.machine import Machine
 
 MAGIC = b"rvsim snapshot\n"
-VERSION = 3
+VERSION = 4
 # A hostile file may unpack to any size. Memory has the limit of the one who loads, the program's image and the rest
 # have these; values of the rest become Python objects some ten times their size.
 MAX_IMAGE, MAX_REST = 64 << 20, 64 << 20
@@ -91,6 +91,7 @@ class Progress(TypedDict):
     trapped_at: Signed
     coprocessor_fault: tuple[Word, Signed, Count, bool] | None
     stalls: list[tuple[Word, Count]]
+    trapped: list[tuple[Word, Count, Count]]
 
 
 class State(TypedDict):
@@ -122,6 +123,9 @@ class HartState(TypedDict):
     taken: Count
     misaligned: Count
     executed: list[tuple[Word, Word, Count, Signed, Byte]]
+    flow: list[tuple[Word, Word, Word, Byte, Count, Count, Count, Count]]
+    elsewhere: list[tuple[Word, Byte, Count]]
+    divides: list[tuple[Word, Byte, Count]]
     fetch: list[tuple[Count, Count]]
     access: list[tuple[Count, Count, Count, Count]]
 
@@ -284,6 +288,7 @@ TYPES: dict[str, Any] = {
 # -------------------------------------------------------------------------------------------------------------- writing
 def save(machine: Machine, path: str) -> None:
     """Write a snapshot file, whole or not at all; see `Machine.save`."""
+    snapshot.refuse_fast(machine)
     pages = machine.hart.pages({})
     rest = msgspec.msgpack.encode(
         {"options": machine.options, "sources": machine.sources, "state": snapshot.state_of(machine)}
@@ -449,7 +454,7 @@ def _check(parts: dict[str, Any], progress: Progress) -> None:
         raise ValueError("the executions of instructions do not make up those retired")
     if sum(row[3] for row in hart["executed"]) != hart["cycles"]:
         raise ValueError("the cycles of instructions do not make up the total")
-    if sum(cycles for _, cycles in progress["stalls"]) >= 1 << 62:
+    if sum(row[-1] for row in (*progress["stalls"], *progress["trapped"])) >= 1 << 62:
         raise ValueError("the stalls are longer than any run")
     if (stop[0] == "exit") != (stop[2] is not None):
         raise ValueError(f"a run does not end with {stop[0]} and exit code {stop[2]}")

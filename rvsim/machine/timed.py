@@ -7,7 +7,7 @@ import struct
 from rvsim.errors import UsageError
 from rvsim.machine.caches import cache_report, make_cache
 from rvsim.timing._exact import CAUSE_NAMES, Pipeline
-from rvsim.timing.operation import ILLEGAL, describe
+from rvsim.timing.operation import Operations
 from rvsim.timing.platform import WaitStates
 
 TYPE_CHECKING = False
@@ -71,27 +71,19 @@ class Timed:
         platform: Platform | None,
         entry: int,
     ) -> None:
-        if not timing.model:
-            raise UsageError(f"--timing exact: core {timing.name} has no exact model; choose another core, or table")
         caches = platform.caches if platform else ()
         if platform is not None and caches and timing.model in OWN_CACHES:
             raise UsageError(
                 f"{platform.path}: cache {caches[0].name!r}: core {timing.name} has caches of its own, in front of "
                 "which its model takes no others; choose another core, or a platform without"
             )
-        regions, outside = _waits(platform, timing.name)
-        try:
-            self.pipeline = Pipeline(timing.model, timing.pipeline, regions, outside, entry)
-        except (ValueError, OverflowError) as error:
-            raise UsageError(f"{timing.path or timing.name}: [pipeline]: {error}") from None
+        self.pipeline, longest = make_pipeline(timing, platform, entry)
         self._caches = {each.name: (each, make_cache(each.timing, timed=False)) for each in caches}
         if platform is not None and caches:
             for n, region in enumerate(platform.regions, 1):
                 self.pipeline.attach(n, *(self._shown(platform, region.name, access) for access in ("fetch", "data")))
         self._hart = hart
-        self._instructions = instructions
-        self._described: dict[tuple[int, int, int], bytes] = {}
-        longest = max(*outside, *(wait for region in regions for wait in region[2:]))
+        self.operation = Operations(instructions)
         longest += max((each.longest for each in caches), default=0)
         hart.use_pipeline(self.pipeline.shown, BUSY_CYCLES + BUS_CYCLES * (1 + longest))
 
@@ -133,35 +125,49 @@ class Timed:
 
     def lost(self) -> dict[int, dict[str, int]]:
         """By address of an instruction: cycles beyond its first, by what they were lost to."""
-        return {pc: self.causes(cycles) for pc, cycles in self._hart.lost().items()}
+        return lost(self._hart)
 
-    def causes(self, cycles: Sequence[int], coprocessor: int = 0) -> dict[str, int]:
-        """Cycles lost by name of the cause; `coprocessor`: more of these."""
-        named = dict(zip(CAUSE_NAMES, cycles, strict=True))
-        named["coprocessor"] += coprocessor
-        return {name: n for name, n in named.items() if n}
 
-    def lose(self, pc: int, cause: str, cycles: int) -> None:
-        """The instruction at `pc` lost cycles in which the whole pipeline stood still."""
-        self._hart.lose(pc, CAUSE_NAMES.index(cause), cycles)
+def causes(cycles: Sequence[int], coprocessor: int = 0) -> dict[str, int]:
+    """Cycles lost by name of the cause; `coprocessor`: more of these."""
+    named = dict(zip(CAUSE_NAMES, cycles, strict=True))
+    named["coprocessor"] += coprocessor
+    return {name: n for name, n in named.items() if n}
 
-    def operation(self, number: int, word: int, following: int) -> bytes:
-        """What the pipeline sees of an instruction word (`rvsim.timing.operation.describe`)."""
-        key = number, word, following
-        found = self._described.get(key)
-        if found is None:
-            found = ILLEGAL
-            if number < len(self._instructions):
-                found = describe(*self._instructions[number], word, following)
-            self._described[key] = found
-        return found
+
+def lost(hart: Hart) -> dict[int, dict[str, int]]:
+    """What `Timed.lost` gives, of a hart that may have no pipeline any more."""
+    return {pc: causes(cycles) for pc, cycles in hart.lost().items()}
+
+
+def lose(hart: Hart, pc: int, cause: str, cycles: int) -> None:
+    """The instruction at `pc` lost cycles in which the whole pipeline stood still."""
+    hart.lose(pc, CAUSE_NAMES.index(cause), cycles)
+
+
+def make_pipeline(timing: CoreTiming, platform: Platform | None, entry: int) -> tuple[Pipeline, int]:
+    """A core's pipeline at reset, and the most wait states that an access of it may meet.
+
+    Raises
+    ------
+    UsageError
+        There is no exact model of the core, or its numbers are not those of the model.
+    """
+    if not timing.model:
+        raise UsageError(f"--timing exact, fast: core {timing.name} has no exact model; choose another core, or table")
+    regions, outside = waits(platform, timing.name)
+    try:
+        pipeline = Pipeline(timing.model, timing.pipeline, regions, outside, entry)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(f"{timing.path or timing.name}: [pipeline]: {error}") from None
+    return pipeline, max(*outside, *(wait for region in regions for wait in region[2:]))
 
 
 def view(machine: Machine, take: Callable[[bytes], object], start: int | str | None, most: int) -> None:
     """Have `take` handed what goes through a machine's pipeline; see `Machine.view_pipeline`."""
-    if machine.timed is None:
+    if machine.timed is None or machine.timing_model != "exact":
         raise UsageError(
-            "a view of the pipeline needs exact cycles, and this run's are from the table of core "
+            "a view of the pipeline needs exact cycles, and this run's are from the table, or the counts, of core "
             f"{machine.timing.name}: choose --timing exact and a core that has an exact model"
         )
     hart = machine.hart
@@ -189,7 +195,7 @@ def view(machine: Machine, take: Callable[[bytes], object], start: int | str | N
         hart.view_pipeline(take, 3, at=symbol.address, most=most)
 
 
-def _waits(platform: Platform | None, core: str) -> tuple[list[tuple[int, int, int, int, int]], tuple[int, int, int]]:
+def waits(platform: Platform | None, core: str) -> tuple[list[tuple[int, int, int, int, int]], tuple[int, int, int]]:
     """Of each region first and last address and wait states of fetches, loads and stores; and those of all else."""
     if platform is None:
         return [], (0, 0, 0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 
-from rvsim.machine.timed import NO_STAGE, RECORD
+from rvsim.machine.timed import NO_STAGE, RECORD, causes
 from rvsim.profile.listing import Listing
 
 TYPE_CHECKING = False
@@ -145,13 +145,11 @@ class Konata:
         """Where it is from, when it retired, and what it waited for."""
         if pc not in self._places:
             self._places[pc] = _printable(self._machine.program.where(pc))
-        timed = self._machine.timed
-        assert timed is not None
-        what = timed.causes(lost, coprocessor)
+        what = causes(lost, coprocessor)
         text = f"{self._places[pc]}; " + (f"retired in cycle {cycle}" if retires else f"trap, taken in cycle {cycle}")
         if what:
-            causes = ", ".join(f"{name.replace('_', '-')} {n}" for name, n in what.items())
-            text += f"; {sum(what.values())} lost: {causes}"
+            named = ", ".join(f"{name.replace('_', '-')} {n}" for name, n in what.items())
+            text += f"; {sum(what.values())} lost: {named}"
         return text
 
 

@@ -52,7 +52,44 @@ cdef extern from "model.h":
         int (*sound)(const void *)
         uint32_t (*step)(void *, void *, const void *, const timing_memory *, const timing_op *, const retired *, timing_report *) noexcept nogil
         const char *(*prepare)(void *) noexcept
+        int (*remembers)(const void *) noexcept
     const timing_model timing_models[]
+
+cdef extern from "flow.h":
+    const uint32_t FLOW_NOWHERE
+    ctypedef struct flow_outcome:
+        uint32_t next
+        double share
+    ctypedef struct flow_place:
+        uint32_t first, count
+        double reached
+    ctypedef struct flow_loop:
+        uint32_t first, count
+    ctypedef struct flow_start:
+        uint32_t place, state
+        double weight
+    ctypedef struct flow_node:
+        uint32_t state, sibling
+        double weight, cycles, seen
+        double lost[10]
+    ctypedef struct flow:
+        const timing_model *model
+        void *contents
+        const void *params
+        const timing_memory *memory
+        const flow_place *places
+        const flow_outcome *outcomes
+        const flow_loop *loops
+        const uint32_t *members
+        uint32_t place_count, loop_count
+        uint32_t *of_place
+        uint8_t *states
+        uint32_t state_count, node_count
+        flow_node *nodes
+        int sweeps, settled
+    void flow_free(flow *)
+    uint32_t flow_intern(flow *, const void *)
+    int flow_solve(flow *, const flow_start *, uint32_t)
 
 cdef extern from *:
     """
@@ -96,6 +133,10 @@ cdef extern from *:
         retired r
 
 RECORD_BYTES = sizeof(record)
+OUTCOME_BYTES = sizeof(flow_outcome)
+PLACE_BYTES = sizeof(flow_place)
+LOOP_BYTES = sizeof(flow_loop)
+NOWHERE = FLOW_NOWHERE
 CAUSE_NAMES = ("load_use", "branch", "jump", "multiply", "divide", "fetch", "data", "csr", "coprocessor", "other")
 
 
@@ -238,6 +279,13 @@ cdef class Pipeline:
         return tuple(self.c.model.stages.decode().split())
 
     @property
+    def remembers(self):
+        """Whether the cycles depend on which addresses were used before: on caches, or on a branch's history."""
+        if self.c.model.remembers != NULL:
+            return self.c.model.remembers(self.c.params) != 0
+        return self.c.model.memory_size != 0
+
+    @property
     def shown(self):
         """For the hart: a capsule of `timing_pipeline` that lives as long as this object."""
         return PyCapsule_New(&self.c.shown, "rvsim.timing.pipeline", NULL)
@@ -291,3 +339,109 @@ cdef class Pipeline:
             core_step(&self.c.shown, &r[n].op, &r[n].r, &report)
             result.append((self.c.shown.cycles, <long long>before + report.seen))
         return result
+
+    def expect(self, const uint8_t[::1] places not None, const uint8_t[::1] outcomes not None, bytes loops, bytes members, starts, watched=()):
+        """What a counted run costs (flow.h). The pipeline itself stays where it is.
+
+        Parameters
+        ----------
+        places, outcomes : bytes
+            `flow_place`s in the order of their addresses, and their `flow_outcome`s.
+        loops, members : bytes
+            `flow_loop`s, inner ones first, and the numbers of their places, each an uint32.
+        starts : list of (place, state, weight)
+            Where the run begins: a number of a place, a state that `expect` gave (None: that after reset), and how often.
+        watched : sequence of int
+            Places of which the states are wanted.
+
+        Returns
+        -------
+        costs : list of (cycles, cycle on the bus, lost cycles by cause)
+            Of each place, expected: of all times it was reached; of one; of all.
+        states : list of list of (state, share)
+            Of the watched ones.
+        effort : dict of str to int
+            Numbers of `states`, `nodes` and `sweeps`, and whether they `settled`.
+
+        Raises
+        ------
+        MemoryError
+            More states than there is room for.
+        """
+        cdef flow f
+        cdef flow_start *begin = NULL
+        cdef const flow_place *place
+        cdef const flow_outcome *outcome
+        cdef const flow_loop *loop
+        cdef const uint32_t *member
+        cdef flow_node *node
+        cdef bytes state
+        cdef uint32_t i, k, n, count = <uint32_t>(places.shape[0] // sizeof(flow_place))
+        cdef uint32_t outcome_count = <uint32_t>(outcomes.shape[0] // sizeof(flow_outcome)), start_count = len(starts)
+        cdef double lost[10]
+        cdef double cycles, seen, weight
+        if not count or not outcome_count or not start_count:
+            return [], [[] for _ in watched], {"states": 0, "nodes": 0, "sweeps": 0, "settled": 1}
+        place, outcome = <const flow_place *>&places[0], <const flow_outcome *>&outcomes[0]
+        for i in range(count):
+            if <uint64_t>place[i].first + place[i].count > outcome_count:
+                raise ValueError(f"place {i}: its outcomes are not there")
+        for i in range(outcome_count):
+            if outcome[i].next != FLOW_NOWHERE and outcome[i].next >= count:
+                raise ValueError(f"outcome {i}: expected a number of a place, found {outcome[i].next}")
+        loop, member = <const flow_loop *><const char *>loops, <const uint32_t *><const char *>members
+        for i in range(<uint32_t>(len(loops) // sizeof(flow_loop))):
+            if <uint64_t>loop[i].first + loop[i].count > <uint64_t>len(members) // 4:
+                raise ValueError(f"loop {i}: its members are not there")
+        for i in range(<uint32_t>(len(members) // 4)):
+            if member[i] >= count:
+                raise ValueError(f"member {i}: expected a number of a place, found {member[i]}")
+        memset(&f, 0, sizeof(f))
+        f.loops, f.members, f.loop_count = loop, member, <uint32_t>(len(loops) // sizeof(flow_loop))
+        f.model, f.contents, f.params, f.memory = self.c.model, self.c.contents, self.c.params, &self.c.memory
+        f.places, f.outcomes, f.place_count = place, outcome, count
+        try:
+            begin = <flow_start *>calloc(start_count, sizeof(flow_start))
+            if begin == NULL:
+                raise MemoryError
+            for i, (number, given, weight) in enumerate(starts):
+                if not 0 <= number < count:
+                    raise ValueError(f"start {i}: expected a number of a place, found {number}")
+                state = (<char *>self.c.state)[: self.c.model.state_size] if given is None else given
+                if <size_t>len(state) != self.c.model.state_size or not self.c.model.sound(<const char *>state):
+                    raise ValueError("the state is of another pipeline")
+                begin[i].place, begin[i].weight = number, weight
+                begin[i].state = flow_intern(&f, <const char *>state)
+                if begin[i].state == FLOW_NOWHERE:
+                    raise MemoryError
+            if not flow_solve(&f, begin, start_count):
+                raise MemoryError("more states of the pipeline than there is room for")
+            costs = []
+            for i in range(count):
+                cycles = seen = weight = 0
+                memset(lost, 0, sizeof(lost))
+                n = f.of_place[i]
+                while n != FLOW_NOWHERE:
+                    node = &f.nodes[n]
+                    cycles += node.weight * node.cycles
+                    seen += node.weight * node.seen
+                    weight += node.weight
+                    for k in range(CAUSES):
+                        lost[k] += node.weight * node.lost[k]
+                    n = node.sibling
+                costs.append((cycles, seen / weight if weight else 0.0, [lost[k] for k in range(CAUSES)]))
+            states = []
+            for i in watched:
+                found, weight = [], 0
+                n = f.of_place[i]
+                while n != FLOW_NOWHERE:
+                    node = &f.nodes[n]
+                    if node.weight:
+                        found.append(((<char *>(f.states + node.state * self.c.model.state_size))[: self.c.model.state_size], node.weight))
+                        weight += node.weight
+                    n = node.sibling
+                states.append([(each, share / weight) for each, share in found])
+            return costs, states, {"states": f.state_count, "nodes": f.node_count, "sweeps": f.sweeps, "settled": f.settled}
+        finally:
+            free(begin)
+            flow_free(&f)

@@ -12,6 +12,8 @@ from rvsim.isa.ir import walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rvsim.isa.ir import Instruction
 
 # enum timing_kind of operation.h
@@ -82,6 +84,31 @@ def describe(instruction: Instruction, class_: str, word: int, following: int = 
         zimm = 0 if "rs1" in fields else given
     number = KINDS.index(kind or "jalr")
     return LAYOUT.pack(number, instruction.size, rd, rs1, rs2, width, csr, writes, offset < 0, following, zimm, offset)
+
+
+class Operations:
+    """What a pipeline sees of instruction words, each described once.
+
+    Parameters
+    ----------
+    instructions : sequence of (Instruction, str)
+        By number, each with its class.
+    """
+
+    def __init__(self, instructions: Sequence[tuple[Instruction, str]]) -> None:
+        self._instructions = instructions
+        self._described: dict[tuple[int, int, int], bytes] = {}
+
+    def __call__(self, number: int, word: int, following: int) -> bytes:
+        """`describe` of the instruction of a number; of none, an illegal one."""
+        key = number, word, following
+        found = self._described.get(key)
+        if found is None:
+            found = ILLEGAL
+            if number < len(self._instructions):
+                found = describe(*self._instructions[number], word, following)
+            self._described[key] = found
+        return found
 
 
 def _kind(instruction: Instruction, class_: str) -> str:

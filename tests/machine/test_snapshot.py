@@ -286,9 +286,9 @@ def reject(path: Path, data: bytes, message: str, **options: Any) -> None:
         (packed(msgspec.msgpack.encode(7)), "is damaged"),
         (packed(msgspec.msgpack.encode({})), "version"),
         (packed(msgspec.msgpack.encode({"version": "2"})), "version"),
-        (packed(msgspec.msgpack.encode({"version": 1, "other": [1]})), "version 1, expected version 3"),
-        (packed(msgspec.msgpack.encode({"version": 99})), "version 99, expected version 3, which this rvsim writes"),
-        (packed(msgspec.msgpack.encode({"version": 3})), "does not fit together"),
+        (packed(msgspec.msgpack.encode({"version": 1, "other": [1]})), "version 1, expected version 4"),
+        (packed(msgspec.msgpack.encode({"version": 99})), "version 99, expected version 4, which this rvsim writes"),
+        (packed(msgspec.msgpack.encode({"version": 4})), "does not fit together"),
     ],
 )
 def test_files_that_are_no_snapshot(data: bytes, message: str, tmp_path: Path) -> None:

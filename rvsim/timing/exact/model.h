@@ -24,6 +24,7 @@ typedef struct {
     int (*sound)(const void *state);  /* whether bytes from outside can be a state: no step from it leaves the model */
     uint32_t (*step)(void *state, void *memory, const void *params, const timing_memory *m, const timing_op *op, const retired *r, timing_report *out);
     const char *(*prepare)(void *params); /* completes numbers that are each within their range; why they do not go together, or NULL. May be NULL */
+    int (*remembers)(const void *params); /* whether `memory` changes the cycles; NULL: where there is any */
 } timing_model;
 
 enum { TIMING_PARAMS = 64, TIMING_STATE = 256 }; /* bytes: no model's are more */
@@ -41,8 +42,8 @@ enum { TIMING_PARAMS = 64, TIMING_STATE = 256 }; /* bytes: no model's are more *
         (void)c;                                                                                                             \
         return core##_step(s, p, m, op, r, out);                                                                             \
     }
-#define MODEL(core, memory, prepare, stages)                                                                                \
-    {#core, sizeof(core##_state), memory, stages, core##_fields, core##_reset_any, core##_sound_any, core##_step_any, prepare}
+#define MODEL(core, memory, prepare, remembers, stages)                                                                     \
+    {#core, sizeof(core##_state), memory, stages, core##_fields, core##_reset_any, core##_sound_any, core##_step_any, prepare, remembers}
 #define FIELD(core, field, low, high) {#field, offsetof(core##_params, field), low, high, 0}
 #define WORDS(core, field, high, words) {#field, offsetof(core##_params, field), 0, high, words}
 #define NO_FIELD {0, 0, 0, 0, 0}
@@ -89,6 +90,7 @@ static uint32_t inorder_step_any(void *s, void *c, const void *p, const timing_m
     return inorder_step(s, c, p, m, op, r, out);
 }
 static const char *inorder_prepare_any(void *p) { return inorder_prepare(p); }
+static int inorder_remembers_any(const void *p) { return ((const inorder_params *)p)->predictor >= PREDICTOR_BIMODAL; }
 static const timing_field inorder_fields[] = {
     FIELD(inorder, stages, 2, 7), FIELD(inorder, issue, 0, 7), FIELD(inorder, execute, 0, 7), FIELD(inorder, access, 0, 7), FIELD(inorder, answer, 0, 7),
     FIELD(inorder, branch, 0, 7), FIELD(inorder, jump, 0, 7), FIELD(inorder, jump_register, 0, 7), FIELD(inorder, branch_delay, 0, 8),
@@ -103,11 +105,11 @@ static const timing_field inorder_fields[] = {
     FIELD(inorder, blocking, 0, 1), NO_FIELD};
 
 static const timing_model timing_models[] = {
-    MODEL(ibex, 0, 0, "IF ID WB"),
-    MODEL(cv32e40p, 0, 0, "IF ID EX WB"),
-    MODEL(hazard3, 0, 0, "F X M"),
-    MODEL(picorv32, 0, 0, "fetch ld_rs1 exec ldmem stmem wb"), /* values of cpu_state; wb: latched_store in fetch */
-    MODEL(vexriscv, sizeof(vexriscv_caches), 0, "F D E M W"),
-    MODEL(inorder, sizeof(inorder_history), inorder_prepare_any, "F S2 S3 S4 S5 S6 S7"), /* what each does is in its numbers */
-    {0, 0, 0, 0, 0, 0, 0, 0, 0}};
+    MODEL(ibex, 0, 0, 0, "IF ID WB"),
+    MODEL(cv32e40p, 0, 0, 0, "IF ID EX WB"),
+    MODEL(hazard3, 0, 0, 0, "F X M"),
+    MODEL(picorv32, 0, 0, 0, "fetch ld_rs1 exec ldmem stmem wb"), /* values of cpu_state; wb: latched_store in fetch */
+    MODEL(vexriscv, sizeof(vexriscv_caches), 0, 0, "F D E M W"),
+    MODEL(inorder, sizeof(inorder_history), inorder_prepare_any, inorder_remembers_any, "F S2 S3 S4 S5 S6 S7"), /* what each does is in its numbers */
+    {0, 0, 0, 0, 0, 0, 0, 0, 0, 0}};
 #endif
