@@ -271,8 +271,8 @@ class Machine:
             return "exact" if self.platform and self.timing.model and not cached else "table"
         if name in ("exact", "fast") and cached:
             raise UsageError(
-                f"--timing {name}: no exact model takes [icache] or [dcache] tables; put caches in front of a platform's "
-                "memories ([cache.NAME], docs/platforms.md), or choose table"
+                f"--timing {name}: no exact model takes [icache] or [dcache] tables; put caches in front of a "
+                "platform's memories ([cache.NAME], docs/platforms.md), or choose table"
             )
         if name == "fast":
             from rvsim.machine.counted import refuse_memory
