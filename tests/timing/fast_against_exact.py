@@ -1,4 +1,4 @@
-"""Fast cycles beside exact ones on long programs: `python -m tests.timing.fast_against_exact` prints the table of docs/pipelines.md."""
+"""Fast cycles beside exact ones on long programs (docs/pipelines.md): `python -m tests.timing.fast_against_exact`."""
 
 from __future__ import annotations
 
