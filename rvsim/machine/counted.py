@@ -159,7 +159,9 @@ class Counted:
         self._check(platform)
         operation = Operations(self._described)
         pipeline, _ = make_pipeline(timing, platform, self._entry)
-        refuse_memory(pipeline, timing, platform)
+        why = uncounted(pipeline, timing, platform)
+        if why:
+            raise UsageError(f"retime: {why} what counts do not say; run it there, with --timing exact")
 
         stepped = self._stepped if timing == self.timing and platform == self.platform else None
 
@@ -211,18 +213,11 @@ class Counted:
                 )
 
 
-def refuse_memory(pipeline: Pipeline, timing: CoreTiming, platform: Platform | None) -> None:
-    """Refuse cores and platforms whose cycles depend on what was used before, which is not counted.
-
-    Raises
-    ------
-    UsageError
-    """
-    what = f"core {timing.name}: its caches, or its branch predictor, remember" if pipeline.remembers else ""
+def uncounted(pipeline: Pipeline, timing: CoreTiming, platform: Platform | None) -> str:
+    """What makes cycles depend on the order of accesses or branches, which is not counted; empty where nothing does."""
     if platform is not None and platform.caches:
-        what = f"platform {platform.name}: its cache {platform.caches[0].name} remembers"
-    if what:
-        raise UsageError(f"--timing fast, retime: {what} what counts do not say; choose --timing exact, or another")
+        return f"platform {platform.name}: its cache {platform.caches[0].name} remembers"
+    return f"core {timing.name}: its caches, or its branch predictor, remember" if pipeline.remembers else ""
 
 
 def _seen(expected: Expected, pc: int) -> float:

@@ -275,11 +275,14 @@ class Machine:
                 "platform's memories ([cache.NAME], docs/platforms.md), or choose table"
             )
         if name == "fast":
-            from rvsim.machine.counted import refuse_memory
+            from rvsim.machine.counted import uncounted
             from rvsim.machine.timed import make_pipeline
 
             pipeline, _ = make_pipeline(self.timing, self.platform, self.program.entry)
-            refuse_memory(pipeline, self.timing, self.platform)
+            why = uncounted(pipeline, self.timing, self.platform)
+            if why:
+                self.warnings.append(f"--timing fast: {why} what counts do not say: the whole run is stepped, as exact")
+                return "exact"
         return name
 
     def _choose_loops(self, engine: str) -> None:

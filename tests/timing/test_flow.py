@@ -216,7 +216,18 @@ def test_a_fast_machine_does_not_go_back(tmp_path: Path) -> None:
         m.checkpoint()
 
 
-@pytest.mark.parametrize("core", ["ideal", "vexriscv-custom"])
-def test_cores_that_counts_say_too_little_of_are_refused(core: str) -> None:
-    with pytest.raises(UsageError, match="--timing"):
-        Machine(program("empty", core), core=core, timing="fast")
+def test_a_core_without_a_model_is_refused() -> None:
+    with pytest.raises(UsageError, match="--timing exact, fast: core ideal has no exact model"):
+        Machine(program("empty"), core="ideal", timing="fast")
+
+
+@pytest.mark.parametrize("memory", ["ideal", "i2d2"])
+def test_cores_that_counts_say_too_little_of_are_stepped(memory: str) -> None:
+    """The run says so, and is exact."""
+    for row in rows():
+        if (row.core, row.memory, row.is_kernel) == ("vexriscv-custom", memory, True):
+            m = Machine(program(row.program, row.core), core=row.core, platform=f"rtl-{memory}", timing="fast")
+            assert "caches, or its branch predictor, remember what counts do not say" in m.warnings[-1]
+            result = m.run()
+            assert result.roi is not None
+            assert (result.timing, result.roi.cycles) == ("exact", row.cycles)
