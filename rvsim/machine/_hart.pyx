@@ -1765,7 +1765,7 @@ cdef class Hart:
         jit_credit(self.h.jit)
         elsewhere, divides = dict(self.folded_elsewhere), dict(self.folded_divides)
         for (pc, number), (word, size, executed, taken, entered, misaligned) in self.folded_flow.items():
-            row = flow_row(pc, word, number, size, self.following(pc + size), 0, executed, taken, entered, misaligned)
+            row = flow_row(pc, word, number, size, self.following((pc + size) & 0xffffffff), 0, executed, taken, entered, misaligned)
             rows += (<char *>&row)[:sizeof(flow_row)]
         for i in range(self.block_count):
             b = self.blocks[i]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from rvsim.errors import UsageError
-from rvsim.isa.bundle import summaries
+from rvsim.isa.bundle import bundled, summaries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, TypeAlias
 
+    from rvsim.isa.ir import Instruction
     from rvsim.isa.select import Selection
     from rvsim.timing import CoreTiming
 
@@ -49,3 +51,11 @@ def hart_costs(timing: CoreTiming) -> dict[str, Any]:
         "csr": csr,
         "split_misaligned": timing.misaligned == "split",
     }
+
+
+def describe_all(classes: Sequence[str], added: Sequence[Instruction]) -> list[tuple[Instruction, str]]:
+    """All instructions by number, each with its class; those added at run time are the last ones.
+
+    It loads the whole description, which a run by the table does without.
+    """
+    return [*zip([*bundled("rv32").instructions, *added], classes, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rvsim.errors import UsageError
+from rvsim.machine.costs import describe_all
 from rvsim.machine.result import RegionOfInterest
 from rvsim.machine.timed import lost, make_pipeline
 from rvsim.timing.flow import Counts, Expected, expect
@@ -125,7 +126,7 @@ class Counted:
     def __init__(self, machine: Machine) -> None:
         hart = machine.hart
         self._raw: Raw = machine.control_flow()
-        self._described = machine.described
+        self._classes, self._added = machine.classes, machine.added
         self._entry = machine.program.entry
         self._program = machine.program.path
         self._places = [each.base for each in machine.address_map] + [machine.stack_top - HERE]
@@ -157,7 +158,7 @@ class Counted:
             run was.
         """
         self._check(platform)
-        operation = Operations(self._described)
+        operation = Operations(describe_all(self._classes, self._added))
         pipeline, _ = make_pipeline(timing, platform, self._entry)
         why = uncounted(pipeline, timing, platform)
         if why:
@@ -196,7 +197,8 @@ class Counted:
     def waits_for(self, pc: int) -> str:
         """What the whole pipeline stood still for at an instruction: a coprocessor, or an interrupt."""
         row = self.counts.rows.get(pc)
-        name = self._described[row.instruction][0].name if row and row.instruction < len(self._described) else ""
+        described = describe_all(self._classes, self._added)
+        name = described[row.instruction][0].name if row and row.instruction < len(described) else ""
         return "other" if name == "WFI" else "coprocessor"
 
     def _check(self, platform: Platform | None) -> None:

@@ -12,7 +12,7 @@ from rvsim.machine import events, memory, platform, snapshot
 from rvsim.machine._hart import GuestTrap, Hart
 from rvsim.machine.clint import Clint
 from rvsim.machine.console import Console
-from rvsim.machine.costs import hart_costs, instruction_kinds
+from rvsim.machine.costs import describe_all, hart_costs, instruction_kinds
 from rvsim.machine.csr import INTERRUPT_CSRS, CsrFile
 from rvsim.machine.device import DeviceFault
 from rvsim.machine.elf import Program, load_elf
@@ -185,8 +185,6 @@ class Machine:
             self.warnings += warnings
         self.classes = [i.class_ for i in summaries("rv32")] + [c for _, _, c in self._extensions]
         alignment = 2 if self.selection.compressed else 4
-        self.described = [*zip(self.isa.instructions, self.classes, strict=False)]
-        self.described += [(i, class_) for i, _, class_ in self._extensions]
         costs = self.timing if self.timing_model == "table" else self.timing.without_cycles()
         self.hart = Hart(self, instruction_kinds(self.selection, costs), hart_costs(costs), alignment)
         self.timed: Timed | None = None
@@ -227,6 +225,16 @@ class Machine:
         self.sources = snapshot.sources(self.options)
         self._start()
         self._origin = snapshot.state_of(self)
+
+    @property
+    def described(self) -> list[tuple[Instruction, str]]:
+        """All instructions by number, each with its class; those added at run time are the last ones."""
+        return describe_all(self.classes, self.added)
+
+    @property
+    def added(self) -> list[Instruction]:
+        """Instructions added at run time."""
+        return [i for i, _, _ in self._extensions]
 
     @property
     def isa(self) -> Isa:

@@ -285,7 +285,7 @@ class _Graph:
             op, row = LAYOUT.unpack(self._ops[pc]), rows[pc]
             if op[0] in (BRANCH, JAL, JALR):
                 target = (pc + op[11]) & 0xFFFF_FFFF
-                jumps[pc] = Jump(KINDS[op[0]], pc + row.size, target, op[2], op[3], row.executed)
+                jumps[pc] = Jump(KINDS[op[0]], (pc + row.size) & 0xFFFF_FFFF, target, op[2], op[3], row.executed)
         entered = {pc: rows[pc].entered for pc in self.pcs if rows[pc].entered}
         led = match(jumps, entered, self.pcs)
         ways: dict[int, list[tuple[int, int, float]]] = {}
@@ -294,7 +294,7 @@ class _Graph:
             if LAYOUT.unpack(self._ops[pc])[0] == MRET:
                 ways[pc] = []  # where traps came from, which is not known yet
             elif jump is None:
-                ways[pc] = [(pc + row.size, 0, row.executed)]
+                ways[pc] = [((pc + row.size) & 0xFFFF_FFFF, 0, row.executed)]
             elif jump.kind == "branch":
                 ways[pc] = [(jump.target, 1, row.taken), (jump.behind, 0, row.executed - row.taken)]
             elif jump.kind == "jal":
