@@ -7,14 +7,17 @@ coprocessor, a coprocessor nothing else about the machine.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import msgspec
 
+if TYPE_CHECKING:
+    from rvsim.isa.ir import Isa
+
 AccessKind = Literal["load", "store"]
+_HERE = Path(__file__).parent
 
 
 class PortFault(Exception):
@@ -122,37 +125,46 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     end_cycle: int
 
 
-class Coprocessor(ABC):
+class Coprocessor:
     """A coprocessor: its instructions, what they do, how long they take.
+
+    One whose instructions are wholly described in CoreDSL has nothing to add but its name, description and capability:
+    `issue`, `commands` and the state are for those that compute outside their description.
 
     Attributes
     ----------
     name : str
         Of the preset or the configuration file, for reports.
     description : Path
-        The CoreDSL file that describes its instructions; they call the extern function `coprocessor_issue`.
-    instruction_set : str
-        The name of the `InstructionSet` in that file.
-    major_opcode : int
-        The 7-bit opcode its instructions use. The machine puts it in place of the one in the description.
+        The CoreDSL file that describes its instructions.
+    major_opcode : int or None
+        The 7-bit opcode that all its instructions use, put in place of the one in the description; None: as described.
     capability : int
-        The word that CSR 0xFC0 reads.
+        The word that CSR 0xFC0 reads; bits 31:24 are the family (docs/coprocessor.md).
     """
 
     name: str
     description: ClassVar[Path]
-    instruction_set: ClassVar[str]
-    major_opcode: int
+    major_opcode: int | None = None
     capability: int
 
+    def isa(self) -> Isa:
+        """Its instructions. Those of descriptions in this project were elaborated when the package was built."""
+        if _HERE in self.description.parents:
+            from rvsim.isa.bundle import bundled
+
+            return bundled(self.description.stem)
+        from rvsim.isa.model import load_extension
+
+        return load_extension(self.description)
+
     @property
-    @abstractmethod
     def commands(self) -> Sequence[Command]:
         """The command log since the last reset, in the order of issue."""
+        return ()
 
-    @abstractmethod
     def issue(self, function: int, rs1: int, rs2: int, port: MemoryPort, cycle: int, pc: int) -> Response:
-        """Take one instruction.
+        """Take one instruction whose description calls `coprocessor_issue`.
 
         Parameters
         ----------
@@ -172,22 +184,24 @@ class Coprocessor(ABC):
         ValueError
             The description passes a function that the coprocessor does not have. Nothing a guest can do leads to it.
         """
+        raise ValueError(f"{self.name} computes nothing outside its description, found function {function} issued")
 
-    @abstractmethod
     def report(self, total_cycles: int) -> dict[str, Any]:
-        """Summarise the log for `RunResult.accelerator`, in values that JSON can hold."""
+        """Summarise the log for `RunResult.accelerator`, in values that JSON can hold.
 
-    @abstractmethod
+        Keys are those of `rvsim.machine.result.AcceleratorReport`; what does not apply is left out.
+        """
+        return {"name": self.name}
+
     def reset(self) -> None:
         """Return to idle with an empty log."""
 
     state_type: ClassVar[Any] = dict[str, Any]
     """What `state()` gives, as a type that msgspec checks a snapshot file by."""
 
-    @abstractmethod
     def state(self) -> dict[str, Any]:
-        """Everything a snapshot needs, in values that JSON can hold."""
+        """Everything a snapshot needs, in values that JSON can hold; registers of the description are not its own."""
+        return {}
 
-    @abstractmethod
     def restore(self, state: dict[str, Any]) -> None:
         """Return to what `state()` gave, on this or on an equally configured coprocessor."""

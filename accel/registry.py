@@ -1,8 +1,13 @@
-"""Coprocessors by name: what `--accel` accepts."""
+"""Coprocessors by name: what `--accel` accepts.
+
+A kind of coprocessor is a folder beside this file. A TOML file with ``kind = "conv"`` is handed to the function `load`
+of `accel.conv`, as its decoded values; the folder's presets are the files ``conv/presets/*.toml``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 
 import msgspec
@@ -16,6 +21,11 @@ _HERE = Path(__file__).parent
 
 def _presets() -> dict[str, Path]:
     return {path.stem: path for path in sorted(_HERE.glob("*/presets/*.toml"))}
+
+
+def kinds() -> list[str]:
+    """List the kinds of coprocessors that come with the project."""
+    return sorted({path.parent.parent.name for path in _presets().values()})
 
 
 def names() -> list[str]:
@@ -60,9 +70,8 @@ def load(name_or_path: str, overrides: Mapping[str, str] | None = None) -> Copro
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path}: expected TOML, found something else: {error}") from None
-    if values.get("kind") != "conv":
-        raise UsageError(f"{path}: key 'kind': expected 'conv', found {values.get('kind', 'none')!r}")
-    from accel.conv import parameters
-    from accel.conv.coprocessor import ConvCoprocessor
-
-    return ConvCoprocessor(path.stem, parameters.check(values, str(path), overrides))
+    kind = values.get("kind", "none")
+    if kind not in kinds():
+        raise UsageError(f"{path}: key 'kind': expected {' or '.join(map(repr, kinds()))}, found {kind!r}")
+    made: Coprocessor = import_module(f"accel.{kind}").load(path.stem, values, str(path), overrides or {})
+    return made

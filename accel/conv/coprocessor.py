@@ -73,7 +73,6 @@ class ConvCoprocessor(Coprocessor):
     """
 
     description = Path(__file__).with_name("conv.core_desc")
-    instruction_set = "XConv"
     state_type = ConvState
 
     def __init__(self, name: str, parameters: ConvParameters) -> None:

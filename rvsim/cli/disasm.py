@@ -29,6 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--isa-ext", action="append", default=[], metavar="FILE", help="know a CoreDSL file's instructions"
     )
+    parser.add_argument(
+        "--accel",
+        default="off",
+        metavar="on|off|NAME|FILE.toml",
+        help="know a coprocessor's instructions, those of conv by default; with --counts, run with it (default: off)",
+    )
     parser.add_argument("--function", metavar="NAME", help="only this function or symbol")
     parser.add_argument("--start", metavar="ADDR|SYMBOL", help="begin there")
     parser.add_argument("--stop", metavar="ADDR|SYMBOL", help="end before that")
@@ -38,9 +44,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--counts", action="store_true", help="run the program; print how often each instruction ran, and its cycles"
     )
     counts.add_argument("--max-instructions", type=int, metavar="N", help="stop after N retired instructions")
-    counts.add_argument(
-        "--accel", default="off", metavar="on|off|NAME|FILE.toml", help="the coprocessor (default: off)"
-    )
     counts.add_argument(
         "--core", default="ibex-small", metavar="NAME|FILE.toml", help="the core (default: %(default)s)"
     )
@@ -73,6 +76,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _isas(args: argparse.Namespace) -> list[Isa]:
+    from accel import registry
     from rvsim.isa.bundle import bundled
 
     standard = bundled("rv32")
@@ -83,7 +87,8 @@ def _isas(args: argparse.Namespace) -> list[Isa]:
 
         known = zip(standard.instructions, select(args.isa).enabled, strict=True)
         standard = msgspec.structs.replace(standard, instructions=[each for each, enabled in known if enabled])
-    isas = [standard, bundled("conv")]
+    coprocessor = registry.load("on" if args.accel == "off" else args.accel)
+    isas = [standard, *([coprocessor.isa()] if coprocessor else [])]
     if args.isa_ext:
         from pathlib import Path
 

@@ -79,7 +79,8 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _instructions(args: argparse.Namespace) -> list[Instruction]:
-    """The bundled instructions that were asked for, the coprocessor's, and those of added files."""
+    """The bundled instructions that were asked for, those of coprocessors, and those of added files."""
+    from accel import registry
     from rvsim.isa.bundle import bundled
 
     instructions = bundled("rv32").instructions
@@ -87,7 +88,7 @@ def _instructions(args: argparse.Namespace) -> list[Instruction]:
         from rvsim.isa.select import select
 
         instructions = [i for i, on in zip(instructions, select(args.isa).enabled, strict=True) if on]
-    isas = [bundled("conv")]
+    isas = [bundled(kind) for kind in registry.kinds()]
     if args.isa_ext:
         from rvsim.isa.model import load_extension
 

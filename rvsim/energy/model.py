@@ -335,7 +335,7 @@ def _note(ledger: _Ledger, name: str, value: Bounded, why: str) -> None:
 def _coprocessor(ledger: _Ledger, result: RunResult) -> None:
     """MACs, the buffers around the PE array, and what both leak."""
     report = result.accelerator
-    if report is None:
+    if report is None or report.macs is None:
         return
     mac = sum((ledger.constant(name) * times for name, times in MAC.items()), ZERO)
     use = {"coprocessor": 1}

@@ -26,15 +26,16 @@ def generate(headers: Path, bundle: Path) -> None:
     aligned = load_extension(DESCRIPTIONS / "RV32I.core_desc")  # without RVC: INSTR_ALIGNMENT is 4
     headers.mkdir(parents=True, exist_ok=True)
     bundle.mkdir(parents=True, exist_ok=True)
-    (headers / "interpreter.h").write_text(
-        generate_header(isa, aligned.instructions, lambda handlers: [*header_lines(handlers), *step_lines()])
-    )
+    header = generate_header(isa, aligned.instructions, lambda handlers: [*header_lines(handlers), *step_lines()])
+    interpreter = headers / "interpreter.h"
+    # A header that stays as it is need not be compiled again.
+    if not interpreter.is_file() or interpreter.read_text() != header:
+        interpreter.write_text(header)
     (bundle / "rv32.msgpack").write_bytes(msgspec.msgpack.encode(isa))
     rows = [tuple(getattr(summary(i), field) for field in Summary.record_fields) for i in isa.instructions]
     (bundle / "rv32.summaries").write_bytes(marshal.dumps(rows, 2))  # a version that every Python reads
-    conv = Path(__file__).parents[2] / "accel" / "conv" / "conv.core_desc"
-    if conv.exists():
-        (bundle / "conv.msgpack").write_bytes(msgspec.msgpack.encode(load_extension(conv)))
+    for description in sorted((Path(__file__).parents[2] / "accel").glob("*/*.core_desc")):
+        (bundle / f"{description.stem}.msgpack").write_bytes(msgspec.msgpack.encode(load_extension(description)))
 
 
 def summary(i: Instruction) -> Summary:

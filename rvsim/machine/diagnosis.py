@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from accel import registry
 from rvsim.isa import names
 from rvsim.isa.bundle import bundled
 from rvsim.isa.disassemble import disassemble, find
@@ -75,6 +76,10 @@ def illegal_hint(word: int, coprocessor: int | None) -> str:
         if command is not None and coprocessor != word & 0x7F:
             option = "--accel on" if opcode == "custom-0" else f"--accel on --set accel.custom_opcode={opcode}"
             hint += f"with {option} it is the convolution coprocessor's {command.mnemonic}; "
+        for kind in registry.kinds():
+            command = find(bundled(kind), word) if kind != "conv" else None
+            if command is not None:
+                hint += f"with --accel {kind} it is {command.mnemonic}; "
         return f"{hint}describe an instruction of your own with --isa-ext FILE.core_desc"
     if word & 0x7F == 0x73 and (word >> 12) & 3:
         number = word >> 20

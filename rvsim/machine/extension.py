@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rvsim.errors import InputFileError, UsageError
-from rvsim.isa.bundle import bundled
 from rvsim.isa.evaluate import BehaviourError, Trap, execute
 from rvsim.isa.ir import Instruction, Isa, walk, wrap
 from rvsim.isa.routine import NoRoutine, OwnRegisters, access_pieces, routine, uses_pc
@@ -50,6 +49,11 @@ def most_accesses(instruction: Instruction) -> int:
     return min(255, total * (32 if any(op.code == "loop" for op in walk(instruction.body)) else 1))
 
 
+def issues(instruction: Instruction) -> bool:
+    """Whether the behaviour hands the instruction to the coprocessor."""
+    return any(op.code == "call" and op.attr == "coprocessor_issue" for op in walk(instruction.body))
+
+
 def with_major_opcode(instruction: Instruction, opcode: int) -> Instruction:
     """The same instruction under another major opcode (bits 6:0)."""
     match = instruction.match & ~0x7F | opcode
@@ -78,8 +82,11 @@ def added_instructions(
     added: list[tuple[Instruction, Isa, str]] = []
     warnings: list[str] = []
     if coprocessor is not None:
-        isa = bundled(coprocessor.description.stem)
-        added += [(with_major_opcode(i, coprocessor.major_opcode), isa, "coprocessor") for i in isa.instructions]
+        isa, opcode = coprocessor.isa(), coprocessor.major_opcode
+        warnings += isa.warnings
+        for instruction in isa.instructions:
+            class_ = "coprocessor" if issues(instruction) else "custom"
+            added.append((instruction if opcode is None else with_major_opcode(instruction, opcode), isa, class_))
     for file in files:
         isa = load_extension(file)
         warnings += isa.warnings

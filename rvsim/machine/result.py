@@ -262,23 +262,25 @@ class PortTraffic(Record):
 class AcceleratorReport(Record):
     """What the coprocessor did; `msgspec.convert(coprocessor.report(cycles), AcceleratorReport)` makes one.
 
+    None stands where the coprocessor has no such thing: one whose instructions are like the core's own has no commands.
+
     Attributes
     ----------
     name : str
         Name of the preset or configuration file.
-    macs : int
+    macs : int or None
         Multiply-accumulates of the layers it ran.
-    commands : int
+    commands : int or None
         Commands it took.
-    failed_commands : int
+    failed_commands : int or None
         Commands among them that ended with another status than 0.
-    busy_cycles : int
+    busy_cycles : int or None
         Cycles from a command's start to its end, over all commands.
-    stall_cycles : int
+    stall_cycles : int or None
         Busy cycles in which the PE array waited for memory.
     core_wait_cycles : int
         Cycles the hart stood still waiting for the coprocessor.
-    utilisation : float
+    utilisation : float or None
         MACs done, as a share of those the PE array could do in its busy cycles, 0 to 1.
     traffic : PortTraffic
         What it moved to and from memory.
@@ -289,13 +291,13 @@ class AcceleratorReport(Record):
     """
 
     name: str
-    macs: int = 0
-    commands: int = 0
-    failed_commands: int = 0
-    busy_cycles: int = 0
-    stall_cycles: int = 0
+    macs: int | None = None
+    commands: int | None = None
+    failed_commands: int | None = None
+    busy_cycles: int | None = None
+    stall_cycles: int | None = None
     core_wait_cycles: int = 0
-    utilisation: float = 0.0
+    utilisation: float | None = None
     traffic: PortTraffic = PortTraffic()
     operands: dict[str, int] = {}
     parameters: dict[str, Any] = {}

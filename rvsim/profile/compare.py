@@ -188,13 +188,17 @@ def _overall(runs: list[RunResult], comparison: Comparison, chosen: list[int]) -
         ("bytes stored", *(total.store.bytes for total in totals)),
         ("exit status", *(run.exit_status for run in runs)),
     ]
-    if any(reports):
-        rows[-1:-1] = [
-            ("MACs", *(report.macs if report else None for report in reports)),
-            ("busy cycles", *(report.busy_cycles if report else None for report in reports)),
-            ("utilisation", *(f"{report.utilisation:.1%}" if report else None for report in reports)),
-        ]
+    told: list[tuple[Cell, ...]] = [
+        ("MACs", *(report.macs if report else None for report in reports)),
+        ("busy cycles", *(report.busy_cycles if report else None for report in reports)),
+        ("utilisation", *(_percent(report.utilisation) if report else None for report in reports)),
+    ]
+    rows[-1:-1] = [row for row in told if any(cell is not None for cell in row[1:])]
     return rows
+
+
+def _percent(part: float | None) -> str | None:
+    return None if part is None else f"{part:.1%}"
 
 
 def times(ratio: float | None) -> str:

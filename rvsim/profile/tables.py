@@ -189,18 +189,19 @@ def _accelerator(result: RunResult) -> Table:
     report = result.accelerator
     rows: list[tuple[Cell, ...]] = []
     if report is not None:
-        rows = [
-            (
-                "commands",
-                f"{report.commands:,}" + (f" ({report.failed_commands:,} failed)" if report.failed_commands else ""),
-            ),
-            ("MACs", f"{report.macs:,}"),
-            ("busy cycles", f"{report.busy_cycles:,}"),
-            ("stall cycles", f"{report.stall_cycles:,} (waiting for memory)"),
-            ("core waited", f"{report.core_wait_cycles:,} cycles"),
-            ("utilisation", f"{report.utilisation:.1%} of the PE array while busy"),
-            ("moved", f"{report.traffic.load.bytes:,} bytes in, {report.traffic.store.bytes:,} bytes out"),
+        failed = f" ({report.failed_commands:,} failed)" if report.failed_commands else ""
+        moved = report.traffic
+        told: list[tuple[str, float | None, str]] = [
+            ("commands", report.commands, f"{{:,}}{failed}"),
+            ("MACs", report.macs, "{:,}"),
+            ("busy cycles", report.busy_cycles, "{:,}"),
+            ("stall cycles", report.stall_cycles, "{:,} (waiting for memory)"),
+            ("core waited", report.core_wait_cycles, "{:,} cycles"),
+            ("utilisation", report.utilisation, "{:.1%} of the PE array while busy"),
         ]
+        rows = [(name, text.format(value)) for name, value, text in told if value is not None]
+        if report.commands is not None or moved.load.count or moved.store.count:
+            rows.append(("moved", f"{moved.load.bytes:,} bytes in, {moved.store.bytes:,} bytes out"))
     return Table(f"Coprocessor {report.name if report else ''}", ("", ""), rows, left=2, elastic=1)
 
 
