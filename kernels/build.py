@@ -40,6 +40,8 @@ _KERNEL_SOURCES = tuple(
         "src/conv.c",
         "src/depthwise.c",
         "src/fully_connected.c",
+        "src/pool.c",
+        "src/add.c",
         "src/dispatch.c",
     )
 )

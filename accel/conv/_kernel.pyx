@@ -25,23 +25,40 @@ cdef extern from "kernel.h" nogil:
     void conv_requantise(const uint32_t *acc, int64_t n, const int32_t *multiplier, const int32_t *shift, int32_t
     offset,
                          int32_t low, int32_t high, int8_t *out)
+    void conv_add(const conv_shape *s, const int8_t *first, const int8_t *second, int64_t n, const int32_t *multiplier,
+                  const int32_t *shift, int32_t second_offset, int8_t *out)
+    void conv_pool(const conv_shape *s, const int8_t *input, int64_t pixel, int64_t count, bint maximum,
+                   int32_t *columns, int32_t *acc, int8_t *out)
 
 # Elements of a block of rows (or accumulators): 32768 int16 are 64 KiB, inside every L2 cache.
 cdef int64_t BLOCK = 32768
 # Depthwise layers of fewer channels run by rows, as long as their repeated weights (int16) stay within 128 KiB.
 cdef int64_t ROW_CHANNELS = 64
 cdef int64_t ROW_WEIGHTS = 1 << 16
-# MACs between two looks for Ctrl-C: some 50 ms.
+# MACs (or steps of a pool or an ADD) between two looks for Ctrl-C: some 50 ms.
 cdef int64_t SIGNAL_INTERVAL = 1 << 27
 
 cdef const int8_t *_pointer(const uint8_t[::1] view) noexcept:
     return <const int8_t *>&view[0]
 
 
+cdef conv_shape _shape(layer):
+    cdef conv_shape s
+    s.input_height, s.input_width, s.input_channels = layer.input_height, layer.input_width, layer.input_channels
+    s.output_height, s.output_width, s.output_channels = layer.output_height, layer.output_width, layer.output_channels
+    s.kernel_height, s.kernel_width = layer.kernel_height, layer.kernel_width
+    s.stride_height, s.stride_width = layer.stride_height, layer.stride_width
+    s.dilation_height, s.dilation_width = layer.dilation_height, layer.dilation_width
+    s.pad_top, s.pad_left = layer.pad_top, layer.pad_left
+    s.input_offset, s.output_offset = layer.input_offset, layer.output_offset
+    s.activation_min, s.activation_max = layer.activation_min, layer.activation_max
+    return s
+
+
 def run(layer, bint depthwise, const uint8_t[::1] input not None, const uint8_t[::1] weights not None,
         const uint8_t[::1] bias, const uint8_t[::1] multiplier not None, const uint8_t[::1] shift not None,
         uint8_t[::1] output not None):
-    """Compute one layer; `output` is written last, so it may overlap any other operand.
+    """Compute one layer with weights; `output` is written last, so it may overlap any other operand.
 
     Parameters
     ----------
@@ -62,16 +79,7 @@ def run(layer, bint depthwise, const uint8_t[::1] input not None, const uint8_t[
     KeyboardInterrupt
         Ctrl-C was pressed; the output is untouched.
     """
-    cdef conv_shape s
-    s.input_height, s.input_width, s.input_channels = layer.input_height, layer.input_width, layer.input_channels
-    s.output_height, s.output_width, s.output_channels = layer.output_height, layer.output_width, layer.output_channels
-    s.kernel_height, s.kernel_width = layer.kernel_height, layer.kernel_width
-    s.stride_height, s.stride_width = layer.stride_height, layer.stride_width
-    s.dilation_height, s.dilation_width = layer.dilation_height, layer.dilation_width
-    s.pad_top, s.pad_left = layer.pad_top, layer.pad_left
-    s.input_offset, s.output_offset = layer.input_offset, layer.output_offset
-    s.activation_min, s.activation_max = layer.activation_min, layer.activation_max
-
+    cdef conv_shape s = _shape(layer)
     cdef int64_t channels = s.output_channels
     cdef int64_t pixels = <int64_t>layer.batches * s.output_height * s.output_width
     cdef int64_t depth = s.kernel_height * s.kernel_width * (1 if depthwise else s.input_channels)
@@ -132,6 +140,91 @@ def run(layer, bint depthwise, const uint8_t[::1] input not None, const uint8_t[
         memcpy(&output[0], result, pixels * channels)
     finally:
         free(m)
+
+
+def pool(layer, bint maximum, const uint8_t[::1] input not None, uint8_t[::1] output not None):
+    """Compute one AVERAGE_POOL_2D, or MAX_POOL_2D if `maximum`; `output` is written last.
+
+    Parameters
+    ----------
+    layer : ConvLayer
+        A layer that `accel.conv.descriptor.check` accepted; nothing is checked again.
+    input, output : buffers of int8
+
+    Raises
+    ------
+    MemoryError, KeyboardInterrupt
+        As `run`.
+    """
+    cdef conv_shape s = _shape(layer)
+    cdef int64_t channels = s.input_channels, size = output.shape[0], pixels = size // channels
+    # A row at once, unless that would reduce columns between the windows.
+    cdef int64_t block = s.output_width if s.stride_width <= s.kernel_width else 1
+    cdef int64_t reach = min(s.input_width, (block - 1) * s.stride_width + s.kernel_width)
+    cdef int64_t first = 0, since_signals = 0
+    cdef const int8_t *x = _pointer(input)
+    cdef int32_t *columns = <int32_t *>malloc((reach + 1) * channels * 4 + size)
+    if columns == NULL:
+        raise MemoryError(f"no memory for the {size} bytes of a layer's output")
+    cdef int32_t *acc = columns + reach * channels
+    cdef int8_t *result = <int8_t *>(acc + channels)
+    try:
+        with nogil:
+            while first < pixels:
+                conv_pool(&s, x, first, block, maximum, columns, acc, result + first * channels)
+                first += block
+                since_signals += block * channels * s.kernel_height * s.kernel_width
+                if since_signals >= SIGNAL_INTERVAL:
+                    since_signals = 0
+                    with gil:
+                        PyErr_CheckSignals()
+        memcpy(&output[0], result, size)
+    finally:
+        free(columns)
+
+
+def add(layer, const uint8_t[::1] input not None, const uint8_t[::1] second not None,
+        const uint8_t[::1] multiplier not None, const uint8_t[::1] shift not None, uint8_t[::1] output not None):
+    """Compute one ADD; `output` is written last.
+
+    Parameters
+    ----------
+    layer : ConvLayer
+        A layer that `accel.conv.descriptor.check` accepted; nothing is checked again.
+    input, second, output : buffers of int8
+        Of the same size.
+    multiplier, shift : buffers of little-endian int32[3]
+        In range, as for `run`.
+
+    Raises
+    ------
+    MemoryError, KeyboardInterrupt
+        As `run`.
+    """
+    cdef conv_shape s = _shape(layer)
+    cdef int32_t[3] m, e
+    cdef int32_t second_offset = layer.second_input_offset
+    cdef int64_t size = output.shape[0], first = 0, some
+    cdef const int8_t *x = _pointer(input)
+    cdef const int8_t *w = _pointer(second)
+    cdef int8_t *result = <int8_t *>malloc(size)
+    if result == NULL:
+        raise MemoryError(f"no memory for the {size} bytes of a layer's output")
+    cdef int64_t i
+    try:
+        for i in range(3):
+            m[i] = conv_load_le32(&multiplier[4 * i])
+            e[i] = conv_load_le32(&shift[4 * i])
+        with nogil:
+            while first < size:
+                some = min(size - first, SIGNAL_INTERVAL)
+                conv_add(&s, x + first, w + first, some, m, e, second_offset, result + first)
+                first += some
+                with gil:
+                    PyErr_CheckSignals()
+        memcpy(&output[0], result, size)
+    finally:
+        free(result)
 
 
 def requantisation_in_range(const uint8_t[::1] multiplier not None, const uint8_t[::1] shift not None,

@@ -21,10 +21,13 @@ WORDS = 28
 SIZE = 4 * WORDS
 STATUS_OFFSET = 4 * 27
 
-# A command of more MACs is refused as too large, so that a hostile descriptor (a big kernel sliding over a big
+# A command of more steps is refused as too large, so that a hostile descriptor (a big kernel sliding over a big
 # output, both of which fit into memory) cannot keep the simulator busy for more than a minute. The largest layer of
 # MobileNetV2 at 224 x 224 has 2**26.
-MAX_MACS = 1 << 34
+MAX_STEPS = 1 << 34
+
+# A larger window of a pool is refused too: sums of so many int8 stay within int32 however an average rounds them.
+MAX_POOL_TAPS = 1 << 23
 
 # The guest's address space: a larger tensor cannot exist.
 ADDRESS_SPACE = 1 << 32
@@ -36,6 +39,14 @@ class Operation(IntEnum):
     CONV_2D = 0
     DEPTHWISE_CONV_2D = 1
     FULLY_CONNECTED = 2
+    AVERAGE_POOL_2D = 3
+    MAX_POOL_2D = 4
+    ADD = 5
+
+
+POOLS = (Operation.AVERAGE_POOL_2D, Operation.MAX_POOL_2D)
+ONE_CHANNEL = (Operation.DEPTHWISE_CONV_2D, *POOLS, Operation.ADD)
+"""Operations an output element of which depends on one channel of the input."""
 
 
 class Status(IntEnum):
@@ -52,7 +63,10 @@ class Status(IntEnum):
 
 
 class ConvLayer(msgspec.Struct, frozen=True):
-    """The descriptor's words 1 to 26; addresses are unsigned, all else is signed."""
+    """The descriptor's words 1 to 26; addresses are unsigned, all else is signed.
+
+    Which words an operation reads differently, or not at all, is in docs/architecture.md.
+    """
 
     operation: int
     input: int
@@ -82,10 +96,25 @@ class ConvLayer(msgspec.Struct, frozen=True):
     activation_max: int
 
     @property
+    def has_weights(self) -> bool:
+        """Whether it multiplies by weights: a convolution or FULLY_CONNECTED."""
+        return self.operation <= Operation.FULLY_CONNECTED
+
+    @property
+    def second_input_offset(self) -> int:
+        """Of ADD: minus the zero point of the second input, in a word that a window of 1 x 1 has no use for."""
+        return self.pad_top
+
+    @property
+    def rows_above(self) -> int:
+        """Padding above the input: `pad_top`, but of ADD 0."""
+        return 0 if self.operation == Operation.ADD else self.pad_top
+
+    @property
     def depth(self) -> int:
-        """Products in the sum of one output element."""
+        """Elements of the (first) input that make one output element: products in a sum, or taps of a pool."""
         taps = self.kernel_height * self.kernel_width
-        return taps if self.operation == Operation.DEPTHWISE_CONV_2D else taps * self.input_channels
+        return taps if self.operation in ONE_CHANNEL else taps * self.input_channels
 
     @property
     def input_bytes(self) -> int:
@@ -94,8 +123,17 @@ class ConvLayer(msgspec.Struct, frozen=True):
 
     @property
     def weight_bytes(self) -> int:
-        """Size of the weight tensor."""
-        return self.depth * self.output_channels
+        """Size of the weight tensor; of ADD's second input; 0 for a pool."""
+        if self.operation == Operation.ADD:
+            return self.input_bytes
+        return self.depth * self.output_channels if self.has_weights else 0
+
+    @property
+    def multipliers(self) -> int:
+        """Multipliers and shifts: one an output channel, three for ADD (first input, second, output), 0 for a pool."""
+        if self.operation == Operation.ADD:
+            return 3
+        return self.output_channels if self.has_weights else 0
 
     @property
     def output_bytes(self) -> int:
@@ -103,9 +141,14 @@ class ConvLayer(msgspec.Struct, frozen=True):
         return self.batches * self.output_height * self.output_width * self.output_channels
 
     @property
-    def macs(self) -> int:
-        """Multiply-accumulates, those with padding included, as model cards count them."""
+    def steps(self) -> int:
+        """MACs, taps of a pool or elements of a sum, those with padding included."""
         return self.output_bytes * self.depth
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates, those with padding included, as model cards count them: 0 for pools and ADD."""
+        return self.steps if self.has_weights else 0
 
 
 # magic, operation, six addresses, nineteen signed numbers, status
@@ -140,7 +183,8 @@ def check(magic: int, layer: ConvLayer, operations: int) -> Status:
         return Status.BAD_MAGIC
     if layer.operation not in list(Operation) or not operations >> layer.operation & 1:
         return Status.UNKNOWN_OPERATION
-    if (layer.bias | layer.multiplier | layer.shift) % 4:
+    words = (layer.bias if layer.has_weights else 0) | (layer.multiplier | layer.shift if layer.multipliers else 0)
+    if words % 4:
         return Status.MISALIGNED
     if not _is_possible(layer):
         return Status.BAD_SHAPE
@@ -150,32 +194,39 @@ def check(magic: int, layer: ConvLayer, operations: int) -> Status:
         -127 <= layer.input_offset <= 128
         and -128 <= layer.output_offset <= 127
         and -128 <= layer.activation_min <= layer.activation_max <= 127
+        and (layer.operation != Operation.ADD or -127 <= layer.second_input_offset <= 128)
     ):
         return Status.OUT_OF_RANGE
     return Status.DONE
 
 
 def _is_possible(layer: ConvLayer) -> bool:
-    units = (layer.stride_height, layer.stride_width, layer.dilation_height, layer.dilation_width)
-    spatial = (layer.input_height, layer.input_width, layer.kernel_height, layer.kernel_width, *units)
-    sizes = (
-        layer.batches,
-        layer.input_channels,
-        layer.output_height,
-        layer.output_width,
-        layer.output_channels,
-        *spatial,
-    )
-    if min(sizes) < 1 or min(layer.pad_top, layer.pad_left) < 0:
+    inputs = (layer.input_height, layer.input_width)
+    outputs = (layer.output_height, layer.output_width)
+    kernel, strides = (layer.kernel_height, layer.kernel_width), (layer.stride_height, layer.stride_width)
+    dilations = (layer.dilation_height, layer.dilation_width)
+    pads = (layer.rows_above, layer.pad_left)
+    channels = (layer.input_channels, layer.output_channels)
+    if min(layer.batches, *inputs, *outputs, *kernel, *strides, *dilations, *channels) < 1 or min(pads) < 0:
         return False
-    if layer.operation == Operation.FULLY_CONNECTED and (max(spatial) > 1 or layer.pad_top or layer.pad_left):
+    ones, zeros = {
+        Operation.FULLY_CONNECTED: ((*inputs, *kernel, *strides, *dilations), pads),
+        Operation.AVERAGE_POOL_2D: (dilations, ()),
+        Operation.MAX_POOL_2D: (dilations, ()),
+        Operation.ADD: ((*kernel, *strides, *dilations), pads),
+    }.get(Operation(layer.operation), ((), ()))
+    if any(size > 1 for size in ones) or any(zeros):
         return False
-    tensors = (layer.input_bytes, layer.weight_bytes, layer.output_bytes, 4 * layer.output_channels)
-    return max(tensors) <= ADDRESS_SPACE and layer.macs <= MAX_MACS
+    if layer.operation in POOLS and layer.depth > MAX_POOL_TAPS:
+        return False
+    tensors = (layer.input_bytes, layer.weight_bytes, layer.output_bytes, 4 * layer.multipliers)
+    return max(tensors) <= ADDRESS_SPACE and layer.steps <= MAX_STEPS
 
 
 def _output_follows(layer: ConvLayer) -> bool:
     if layer.operation == Operation.DEPTHWISE_CONV_2D and layer.output_channels % layer.input_channels:
+        return False
+    if not layer.has_weights and layer.output_channels != layer.input_channels:
         return False
     return _side_follows(
         layer.input_height,
@@ -183,7 +234,7 @@ def _output_follows(layer: ConvLayer) -> bool:
         layer.kernel_height,
         layer.stride_height,
         layer.dilation_height,
-        layer.pad_top,
+        layer.rows_above,
     ) and _side_follows(
         layer.input_width,
         layer.output_width,
@@ -206,13 +257,13 @@ def _side_follows(size: int, output: int, kernel: int, stride: int, dilation: in
 
 
 class Tensors(NamedTuple):
-    """Views of guest memory. `bias` is None if the layer has none."""
+    """Views of guest memory; None where the layer has no such tensor. `weights` is ADD's second input."""
 
     input: memoryview
-    weights: memoryview
+    weights: memoryview | None
     bias: memoryview | None
-    multiplier: memoryview
-    shift: memoryview
+    multiplier: memoryview | None
+    shift: memoryview | None
     output: memoryview
 
 
@@ -224,12 +275,15 @@ def open_tensors(layer: ConvLayer, port: MemoryPort) -> Tensors:
     accel.protocol.PortFault
         A tensor does not lie inside one region of memory (status 7).
     """
-    per_channel = 4 * layer.output_channels
+
+    def view(address: int, size: int) -> memoryview | None:
+        return port.view(address, size, False) if size else None
+
     return Tensors(
         input=port.view(layer.input, layer.input_bytes, False),
-        weights=port.view(layer.weights, layer.weight_bytes, False),
-        bias=port.view(layer.bias, per_channel, False) if layer.bias else None,
-        multiplier=port.view(layer.multiplier, per_channel, False),
-        shift=port.view(layer.shift, per_channel, False),
+        weights=view(layer.weights, layer.weight_bytes),
+        bias=view(layer.bias, 4 * layer.output_channels if layer.has_weights and layer.bias else 0),
+        multiplier=view(layer.multiplier, 4 * layer.multipliers),
+        shift=view(layer.shift, 4 * layer.multipliers),
         output=port.view(layer.output, layer.output_bytes, True),
     )

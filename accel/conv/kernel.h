@@ -1,4 +1,4 @@
-/* The inner loops of the convolution coprocessor's function: im2row, dot products, requantisation.
+/* The inner loops of the convolution coprocessor's function: im2row, dot products, requantisation, pools, sums.
  *
  * Kept in C because gcc vectorises `sum += (int32)int16 * (int32)int16` into pmaddwd/vpdpwssd only from plain loops,
  * and because one function is compiled for several instruction sets with target_clones, which Cython cannot express.
@@ -179,25 +179,98 @@ CONV_CLONES static void conv_depthwise_row(const conv_shape *s, const int8_t *in
     }
 }
 
-/* TFLite's MultiplyByQuantizedMultiplier with double rounding (tensorflow/lite/kernels/internal/common.h), then
- * zero point and clamp.
+/* TFLite's MultiplyByQuantizedMultiplier with double rounding (tensorflow/lite/kernels/internal/common.h).
  *
  * The truncating division (x*M + nudge) / 2^31, nudge = 2^30 or 1 - 2^30 by sign, equals floor((x*M + 2^30) / 2^31)
- * for both signs. Clamping before the zero point is added keeps a saturated h from wrapping. */
+ * for both signs. */
+static inline int32_t conv_scale(uint32_t acc, int32_t multiplier, int32_t shift)
+{
+    const int32_t left = shift > 0 ? shift : 0, right = shift < 0 ? -shift : 0;
+    const int32_t x = (int32_t)(acc << left);
+    const int32_t h = (int32_t)(uint32_t)((uint64_t)((int64_t)x * multiplier + (1 << 30)) >> 31);
+    const int32_t mask = (int32_t)((1u << right) - 1);
+    return (h >> right) + ((h & mask) > (mask >> 1) + (h < 0));
+}
+
+static inline int32_t conv_clamp(int32_t y, int32_t low, int32_t high)
+{
+    y = y < low ? low : y;
+    return y > high ? high : y;
+}
+
+/* From accumulators to outputs. Clamping before the zero point is added keeps a saturated value from wrapping. */
 CONV_CLONES static void conv_requantise(const uint32_t *restrict acc, int64_t n, const int32_t *restrict multiplier,
                                         const int32_t *restrict shift, int32_t offset, int32_t low, int32_t high,
                                         int8_t *restrict out)
 {
     low -= offset, high -= offset;
+    for (int64_t i = 0; i < n; i++)
+        out[i] = (int8_t)(conv_clamp(conv_scale(acc[i], multiplier[i], shift[i]), low, high) + offset);
+}
+
+/* TFLite's int8 ADD (reference/integer_ops/add.h): both operands shifted left by 20 and scaled, their sum scaled
+ * again. `multiplier` and `shift` are the first operand's, the second's and the sum's. */
+CONV_CLONES static void conv_add(const conv_shape *s, const int8_t *restrict first, const int8_t *restrict second,
+                                 int64_t n, const int32_t *multiplier, const int32_t *shift, int32_t second_offset,
+                                 int8_t *restrict out)
+{
+    const int32_t m0 = multiplier[0], m1 = multiplier[1], m2 = multiplier[2], e0 = shift[0], e1 = shift[1], e2 = shift[2];
+    const int32_t offset = s->output_offset, low = s->activation_min - offset, high = s->activation_max - offset;
     for (int64_t i = 0; i < n; i++) {
-        const int32_t left = shift[i] > 0 ? shift[i] : 0, right = shift[i] < 0 ? -shift[i] : 0;
-        const int32_t x = (int32_t)(acc[i] << left);
-        const int32_t h = (int32_t)(uint32_t)((uint64_t)((int64_t)x * multiplier[i] + (1 << 30)) >> 31);
-        const int32_t mask = (int32_t)((1u << right) - 1);
-        int32_t y = (h >> right) + ((h & mask) > (mask >> 1) + (h < 0));
-        y = y < low ? low : y;
-        y = y > high ? high : y;
-        out[i] = (int8_t)(y + offset);
+        const int32_t a = conv_scale((uint32_t)(first[i] + s->input_offset) << 20, m0, e0);
+        const int32_t b = conv_scale((uint32_t)(second[i] + second_offset) << 20, m1, e1);
+        out[i] = (int8_t)(conv_clamp(conv_scale((uint32_t)a + (uint32_t)b, m2, e2), low, high) + offset);
+    }
+}
+
+/* Output pixels `pixel` to `pixel + count`, all of one row, of an average or a maximum over windows. Columns of the
+ * rows in reach first, then windows of those columns: a tap costs a part of a vector operation, whatever the number of
+ * channels. Callers give whole rows only if the windows leave no gaps, so that no column is reduced in vain.
+ *
+ * `columns` is scratch for an int32_t an input element of the columns in reach, `acc` for one an input channel. A window
+ * that conv_pool gets has an element inside the input (accel/conv/descriptor.py). */
+CONV_CLONES static void conv_pool(const conv_shape *s, const int8_t *input, int64_t pixel, int64_t count, int maximum,
+                                  int32_t *restrict columns, int32_t *restrict acc, int8_t *restrict out)
+{
+    const int64_t channels = s->input_channels, row = pixel / s->output_width;
+    const int64_t y0 = row % s->output_height * s->stride_height - s->pad_top;
+    const int64_t y_first = y0 < 0 ? 0 : y0;
+    const int64_t y_end = s->input_height - y0 < s->kernel_height ? s->input_height : y0 + s->kernel_height;
+    const int64_t x0 = pixel % s->output_width * s->stride_width - s->pad_left;
+    const int64_t last = x0 + (count - 1) * s->stride_width;
+    const int64_t x_first = x0 < 0 ? 0 : x0;
+    const int64_t x_end = s->input_width - last < s->kernel_width ? s->input_width : last + s->kernel_width;
+    const int64_t run = (x_end - x_first) * channels, pitch = s->input_width * channels;
+    const int8_t *from = input + (row / s->output_height * s->input_height + y_first) * pitch + x_first * channels;
+
+    for (int64_t i = 0; i < run; i++) columns[i] = from[i];
+    for (int64_t y = y_first + 1; y < y_end; y++) {
+        from += pitch;
+        if (maximum)
+            for (int64_t i = 0; i < run; i++) columns[i] = columns[i] < from[i] ? from[i] : columns[i];
+        else
+            for (int64_t i = 0; i < run; i++) columns[i] += from[i];
+    }
+    for (int64_t p = 0; p < count; p++, out += channels) {
+        const int64_t x = x0 + p * s->stride_width, begin = x < 0 ? 0 : x;
+        const int64_t end = s->input_width - x < s->kernel_width ? s->input_width : x + s->kernel_width;
+        const int32_t *restrict column = columns + (begin - x_first) * channels;
+        memcpy(acc, column, (size_t)channels * sizeof *acc);
+        for (int64_t k = begin + 1; k < end; k++) {
+            column += channels;
+            if (maximum)
+                for (int64_t c = 0; c < channels; c++) acc[c] = acc[c] < column[c] ? column[c] : acc[c];
+            else
+                for (int64_t c = 0; c < channels; c++) acc[c] += column[c];
+        }
+        const int32_t taps = (int32_t)((y_end - y_first) * (end - begin)), half = taps / 2;
+        for (int64_t c = 0; c < channels; c++) {
+            /* A truncating division of integers (reference/integer_ops/pooling.h): exact in double, whose error near a
+             * quotient of 128 is 2^-46 where the quotient of integers is 1 / taps >= 2^-23 off a whole number. */
+            const int32_t sum = acc[c] > 0 ? acc[c] + half : acc[c] - half;
+            const int32_t y = maximum ? acc[c] : (int32_t)((double)sum / taps);
+            out[c] = (int8_t)conv_clamp(y, s->activation_min, s->activation_max);
+        }
     }
 }
 

@@ -11,7 +11,7 @@ import msgspec
 from rvsim.errors import UsageError
 
 Dataflow = Literal["ws", "os", "is"]
-OperationName = Literal["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"]
+OperationName = Literal["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "AVERAGE_POOL_2D", "MAX_POOL_2D", "ADD"]
 CustomOpcode = Literal["custom-0", "custom-1", "custom-2", "custom-3"]
 
 # Unprivileged manual, table "RISC-V base opcode map".

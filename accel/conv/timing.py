@@ -125,16 +125,23 @@ def refused(parameters: ConvParameters) -> Timing:
 
 
 def estimate(parameters: ConvParameters, layer: ConvLayer) -> Timing:
-    """Time a layer that `accel.conv.descriptor.check` passed."""
-    product = Product.of(layer)
-    compute, fill_drain = array_cycles(parameters, product)
-    input_passes, weight_passes = _passes(parameters, product, touched_input_bytes(layer), layer.weight_bytes)
+    """Time a layer that `accel.conv.descriptor.check` passed.
+
+    A pool or an ADD, which has no products, takes a column of the array an element or tap, and reads its operands once.
+    """
+    if layer.has_weights:
+        product = Product.of(layer)
+        compute, fill_drain = array_cycles(parameters, product)
+        input_passes, weight_passes = _passes(parameters, product, touched_input_bytes(layer), layer.weight_bytes)
+    else:
+        compute, fill_drain = -(-layer.steps // parameters.pe_columns), parameters.pe_columns - 1
+        input_passes = weight_passes = 1
     moved = {
         "input": _transfer(touched_input_bytes(layer) * input_passes, parameters),
         "weights": _transfer(layer.weight_bytes * weight_passes, parameters),
-        "bias": _transfer(4 * layer.output_channels if layer.bias else 0, parameters),
-        "multiplier": _transfer(4 * layer.output_channels, parameters),
-        "shift": _transfer(4 * layer.output_channels, parameters),
+        "bias": _transfer(4 * layer.output_channels if layer.has_weights and layer.bias else 0, parameters),
+        "multiplier": _transfer(4 * layer.multipliers, parameters),
+        "shift": _transfer(4 * layer.multipliers, parameters),
         "output": _transfer(layer.output_bytes, parameters),
         "status": _transfer(4, parameters),
     }
@@ -228,7 +235,7 @@ def touched_input_bytes(layer: ConvLayer) -> int:
         layer.kernel_height,
         layer.stride_height,
         layer.dilation_height,
-        layer.pad_top,
+        layer.rows_above,
     )
     width = _touched(
         layer.input_width,

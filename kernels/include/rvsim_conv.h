@@ -11,7 +11,14 @@ enum rvsim_conv_operation {
   RVSIM_CONV_2D = 0,
   RVSIM_DEPTHWISE_CONV_2D = 1,
   RVSIM_FULLY_CONNECTED = 2,
+  RVSIM_AVERAGE_POOL_2D = 3,
+  RVSIM_MAX_POOL_2D = 4,
+  RVSIM_ADD = 5,
 };
+
+/* Most taps that the window of a pool may have. */
+#define RVSIM_CONV_MAX_POOL_TAPS (1 << 23)
+
 
 enum rvsim_conv_status {
   RVSIM_CONV_DONE = 0,
@@ -24,7 +31,10 @@ enum rvsim_conv_status {
   RVSIM_CONV_ACCESS_FAULT = 7,
 };
 
-/* One layer. Addresses are words, so that the layout does not depend on the compiler's pointer size. */
+/* One layer. Addresses are words, so that the layout does not depend on the compiler's pointer size.
+   Pools ignore weights, bias, multiplier and shift. RVSIM_ADD ignores bias, and takes weights as the address of the second
+   input, multiplier and shift as those of int32[3] (first input, second, output), and pad_top as minus the second input's
+   zero point. */
 struct rvsim_conv_layer {
   uint32_t magic;
   uint32_t operation;
@@ -103,7 +113,7 @@ static inline uint32_t conv_capability_version(uint32_t capability) { return cap
 
 /* Whether a coprocessor with this capability word runs `operation` and reads this header's descriptor. */
 static inline int conv_supports(uint32_t capability, uint32_t operation) {
-  return conv_capability_version(capability) == 1 && operation < 4 && (capability >> operation & 1);
+  return conv_capability_version(capability) == 1 && operation < 8 && (capability >> operation & 1);
 }
 
 /* conv.start: 0 if the command was taken, else its status. Waits first for a running command. */

@@ -7,6 +7,8 @@
 void conv_2d_s8(const struct rvsim_conv_layer *layer);
 void depthwise_conv_2d_s8(const struct rvsim_conv_layer *layer);
 void fully_connected_s8(const struct rvsim_conv_layer *layer);
+void pool_2d_s8(const struct rvsim_conv_layer *layer);
+void add_s8(const struct rvsim_conv_layer *layer);
 
 /* The taps [first, end) of one window axis that lie inside the input: padded taps contribute nothing, so the loops
    over a window are clipped once an output pixel and need no test inside. */

@@ -1,11 +1,11 @@
-"""Layers and parameters: three sound examples, and hypothesis strategies."""
+"""Layers and parameters: a sound example of each operation, and hypothesis strategies."""
 
 from __future__ import annotations
 
 import msgspec
 from hypothesis import strategies as st
 
-from accel.conv.descriptor import ConvLayer, Operation
+from accel.conv.descriptor import POOLS, ConvLayer, Operation
 from accel.conv.parameters import ConvParameters
 
 CONV = ConvLayer(
@@ -20,20 +20,33 @@ DENSE = msgspec.structs.replace(
     kernel_height=1, kernel_width=1, pad_top=0, pad_left=0,
 )  # fmt: skip
 DEPTHWISE = msgspec.structs.replace(CONV, operation=Operation.DEPTHWISE_CONV_2D)
+AVERAGE = msgspec.structs.replace(CONV, operation=Operation.AVERAGE_POOL_2D)
+MAXIMUM = msgspec.structs.replace(CONV, operation=Operation.MAX_POOL_2D)
+ADD = msgspec.structs.replace(CONV, operation=Operation.ADD, kernel_height=1, kernel_width=1, pad_top=-3, pad_left=0)
+EXAMPLES = (CONV, DEPTHWISE, DENSE, AVERAGE, MAXIMUM, ADD)
 
 
 @st.composite
-def layers(draw: st.DrawFn, largest: int = 8, channels: int = 70) -> ConvLayer:
-    """Draw a layer that the coprocessor accepts; all addresses are 0 but the bias's, which may be 4."""
+def layers(draw: st.DrawFn, largest: int = 8, channels: int = 70, extreme: bool = False) -> ConvLayer:
+    """Draw a layer that the coprocessor accepts; all addresses are 0 but the bias's, which may be 4.
+
+    `extreme` ones have strides, dilations, pads and pools' windows up to what 32 bits hold.
+    """
     operation = draw(st.sampled_from(list(Operation)))
     small = st.integers(1, largest)
     if operation == Operation.FULLY_CONNECTED:
         sides = [(1, 1, 1, 1, 1, 0)] * 2
+    elif operation == Operation.ADD:
+        sides = [
+            (size, size, 1, 1, 1, pad) for size, pad in ((draw(small), draw(st.integers(-127, 128))), (draw(small), 0))
+        ]
     else:
-        sides = [draw(_side(small)) for _ in range(2)]
+        sides = [draw(_side(small, operation in POOLS, extreme)) for _ in range(2)]
     input_channels = draw(st.integers(1, channels))
     if operation == Operation.DEPTHWISE_CONV_2D:
         output_channels = input_channels * draw(st.integers(1, 3))
+    elif operation in (Operation.ADD, *POOLS):
+        output_channels = input_channels
     else:
         output_channels = draw(st.integers(1, 9))
     low = draw(st.integers(-128, 127))
@@ -68,19 +81,22 @@ def layers(draw: st.DrawFn, largest: int = 8, channels: int = 70) -> ConvLayer:
     )
 
 
+HUGE = st.sampled_from([2**16, 2**30, 2**31 - 1])
+
+
 @st.composite
-def _side(draw: st.DrawFn, small: st.SearchStrategy[int]) -> tuple[int, int, int, int, int, int]:
-    size, kernel, stride, dilation = (
-        draw(small),
-        draw(st.integers(1, 4)),
-        draw(st.integers(1, 3)),
-        draw(st.integers(1, 3)),
-    )
+def _side(
+    draw: st.DrawFn, small: st.SearchStrategy[int], pool: bool, extreme: bool
+) -> tuple[int, int, int, int, int, int]:
+    large = HUGE if extreme else st.nothing()
+    size, stride = draw(small), draw(st.integers(1, 3) | large)
+    kernel = draw(st.integers(1, 4) | (st.integers(9, 2**11) if extreme and pool else st.nothing()))
+    dilation = 1 if pool else draw(st.integers(1, 3) | large)
     window = (kernel - 1) * dilation + 1
-    pad = draw(st.integers(max(0, window - size), window - 1) if window > size else st.integers(0, window - 1))
+    pad = draw(st.integers(0, min(window - 1, 2**31 - 1)))
     least = max(0, size + pad - window) // stride + 1
     most = (size + pad - 1) // stride + 1
-    return size, draw(st.integers(least, most)), kernel, stride, dilation, pad
+    return size, draw(st.integers(least, min(most, least + size))), kernel, stride, dilation, pad
 
 
 parameters = st.builds(
@@ -96,5 +112,5 @@ parameters = st.builds(
     issue_latency_cycles=st.integers(0, 9),
     memory_latency_cycles=st.integers(0, 99),
     requantise_per_cycle=st.integers(1, 16),
-    operations=st.just(("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")),
+    operations=st.just(tuple(Operation.__members__)),
 )

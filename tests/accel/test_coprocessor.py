@@ -169,7 +169,7 @@ def test_a_misaligned_descriptor_is_not_touched(memory: Memory) -> None:
 
 
 def test_a_refused_command_costs_its_descriptor(memory: Memory) -> None:
-    prepare(memory, msgspec.structs.replace(CONV, operation=5))
+    prepare(memory, msgspec.structs.replace(CONV, operation=6))
     unit = coprocessor()
     assert unit.issue(START, AT, 0, memory, 0, PC).value == Status.UNKNOWN_OPERATION
     assert array(memory, AT + 108, (1,), "<u4").item() == Status.UNKNOWN_OPERATION

@@ -14,17 +14,23 @@ from hypothesis import strategies as st
 
 from accel import registry
 from accel.conv import descriptor
-from accel.conv.descriptor import ConvLayer, Status
+from accel.conv.descriptor import ConvLayer, Operation, Status
 from tests.accel import strategies
 from tests.accel.reference import Memory
-from tests.accel.strategies import CONV, DENSE, DEPTHWISE
+from tests.accel.strategies import ADD, AVERAGE, CONV, DENSE, DEPTHWISE, MAXIMUM
+
+ALL = sum(1 << operation for operation in Operation)
+GLOBAL = {"output_height": 1, "output_width": 1, "pad_top": 0, "pad_left": 0}
 
 CASES = [
     (CONV, {}, Status.DONE),
     (DENSE, {}, Status.DONE),
     (DEPTHWISE, {}, Status.DONE),
     (DEPTHWISE, {"output_channels": 12}, Status.DONE),
-    (CONV, {"operation": 3}, Status.UNKNOWN_OPERATION),
+    (AVERAGE, {}, Status.DONE),
+    (MAXIMUM, {}, Status.DONE),
+    (ADD, {}, Status.DONE),
+    (CONV, {"operation": 6}, Status.UNKNOWN_OPERATION),
     (CONV, {"operation": 2**32 - 1}, Status.UNKNOWN_OPERATION),
     (CONV, {"bias": 0x8000_4202}, Status.MISALIGNED),
     (CONV, {"multiplier": 0x8000_4001}, Status.MISALIGNED),
@@ -37,6 +43,23 @@ CASES = [
     (CONV, dict.fromkeys(CONV.__struct_fields__[7:16], 2**31 - 1), Status.BAD_SHAPE),
     (DENSE, {"input_channels": 2**20, "output_channels": 2**10, "batches": 2**5}, Status.BAD_SHAPE),  # 2**35 MACs
     (DENSE, {"input_channels": 2**20, "output_channels": 2**10, "batches": 2**4}, Status.DONE),
+    (AVERAGE, {"weights": 1, "bias": 1, "multiplier": 1, "shift": 1}, Status.DONE),  # not read
+    (ADD, {"weights": 1, "bias": 1}, Status.DONE),
+    *[(ADD, {key: 0x8000_4002}, Status.MISALIGNED) for key in ("multiplier", "shift")],
+    *[(layer, {key: 0}, Status.BAD_SHAPE) for layer in (MAXIMUM, ADD) for key in CONV.__struct_fields__[7:20]],
+    *[(layer, {key: -1}, Status.BAD_SHAPE) for layer in (AVERAGE, ADD) for key in CONV.__struct_fields__[7:20]],
+    *[(layer, {key: 2}, Status.BAD_SHAPE) for layer in (AVERAGE, MAXIMUM) for key in CONV.__struct_fields__[18:20]],
+    *[(ADD, {key: 2}, Status.BAD_SHAPE) for key in CONV.__struct_fields__[14:20]],
+    (ADD, {"pad_left": 1}, Status.BAD_SHAPE),
+    (ADD, {"pad_left": -1}, Status.BAD_SHAPE),
+    (AVERAGE, {"pad_top": -1}, Status.BAD_SHAPE),
+    (AVERAGE, GLOBAL | {"kernel_height": 2**13, "kernel_width": 2**10}, Status.DONE),
+    (MAXIMUM, GLOBAL | {"kernel_height": 2**13, "kernel_width": 2**10 + 1}, Status.BAD_SHAPE),  # more than 2**23 taps
+    (AVERAGE, GLOBAL | {"kernel_height": 2**31 - 1, "kernel_width": 2**31 - 1}, Status.BAD_SHAPE),
+    (MAXIMUM, GLOBAL | {"kernel_height": 2**10, "kernel_width": 2**10, "batches": 2**12}, Status.DONE),
+    (MAXIMUM, GLOBAL | {"kernel_height": 2**10, "kernel_width": 2**10, "batches": 2**13}, Status.BAD_SHAPE),  # steps
+    (ADD, {"batches": 2**24}, Status.DONE),
+    (ADD, {"batches": 2**24 + 1}, Status.BAD_SHAPE),  # tensors of more than 4 GiB
     (DENSE, {"input_height": 2}, Status.BAD_SHAPE),
     (DENSE, {"stride_width": 2}, Status.BAD_SHAPE),
     (DENSE, {"pad_left": 1}, Status.BAD_SHAPE),
@@ -49,6 +72,14 @@ CASES = [
     (CONV, {"dilation_width": 2**31 - 1, "pad_left": 2**31 - 1, "output_width": 8}, Status.DONE),
     (DEPTHWISE, {"output_channels": 6}, Status.OUTPUT_SHAPE),
     (DEPTHWISE, {"output_channels": 2}, Status.OUTPUT_SHAPE),
+    *[(layer, {"output_channels": 8}, Status.OUTPUT_SHAPE) for layer in (AVERAGE, MAXIMUM, ADD)],
+    *[(layer, {"input_channels": 2}, Status.OUTPUT_SHAPE) for layer in (AVERAGE, MAXIMUM, ADD)],
+    *[(ADD, {key: size}, Status.OUTPUT_SHAPE) for key in ("output_height", "output_width") for size in (7, 9)],
+    (MAXIMUM, {"output_height": 10}, Status.OUTPUT_SHAPE),
+    (MAXIMUM, {"pad_left": 3}, Status.OUTPUT_SHAPE),
+    *[(ADD, {"pad_top": offset}, Status.DONE) for offset in (-127, 128)],
+    *[(ADD, {"pad_top": offset}, Status.OUT_OF_RANGE) for offset in (-128, 129, 2**31 - 1, -(2**31))],
+    (MAXIMUM, {"activation_min": 1, "activation_max": 0}, Status.OUT_OF_RANGE),
     (CONV, {"activation_min": 1, "activation_max": 0}, Status.OUT_OF_RANGE),
     (CONV, {"activation_min": -129}, Status.OUT_OF_RANGE),
     (CONV, {"activation_max": 128}, Status.OUT_OF_RANGE),
@@ -60,11 +91,11 @@ CASES = [
 
 @pytest.mark.parametrize("layer, changes, expected", CASES)
 def test_status(layer: ConvLayer, changes: dict[str, int], expected: Status) -> None:
-    assert descriptor.check(descriptor.MAGIC, msgspec.structs.replace(layer, **changes), 0b111) == expected
+    assert descriptor.check(descriptor.MAGIC, msgspec.structs.replace(layer, **changes), ALL) == expected
 
 
 def test_magic_comes_first_and_an_operation_that_is_not_built_in_is_unknown() -> None:
-    assert descriptor.check(0, msgspec.structs.replace(CONV, operation=9), 0b111) == Status.BAD_MAGIC
+    assert descriptor.check(0, msgspec.structs.replace(CONV, operation=9), ALL) == Status.BAD_MAGIC
     assert descriptor.check(descriptor.MAGIC, DEPTHWISE, 0b101) == Status.UNKNOWN_OPERATION
 
 
@@ -84,7 +115,7 @@ def test_pack_and_parse_are_inverse(layer: ConvLayer) -> None:
 
 @given(strategies.layers())
 def test_every_sound_layer_is_taken(layer: ConvLayer) -> None:
-    assert descriptor.check(descriptor.MAGIC, layer, 0b111) == Status.DONE
+    assert descriptor.check(descriptor.MAGIC, layer, ALL) == Status.DONE
 
 
 EDGES = [
@@ -112,9 +143,9 @@ POINTERS = [Memory.RAM, Memory.RAM + 0xFFFC, Memory.RAM + 0x8000, Memory.ROM, 0,
 WORD = st.sampled_from(EDGES) | st.sampled_from(POINTERS) | st.integers(0, 2**32 - 1)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(
-    st.sampled_from([CONV, DENSE, DEPTHWISE]),
+    st.sampled_from(strategies.EXAMPLES),
     st.dictionaries(st.integers(0, 27), WORD, max_size=6),
     st.sampled_from([0, 4, 0xFF94, 2]),
 )

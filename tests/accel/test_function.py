@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,13 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accel.conv import descriptor, function
-from accel.conv.descriptor import ConvLayer, Operation, Status, Tensors
+from accel.conv.descriptor import POOLS, ConvLayer, Operation, Status, Tensors
 from tests.accel import reference, strategies
 
 MODELS = Path(os.environ.get("RVSIM_MODELS", Path(__file__).parents[2] / ".." / "shared" / "models"))
 
 
+ALL = sum(1 << operation for operation in Operation)
+
+
 def weight_shape(layer: ConvLayer) -> tuple[int, ...]:
+    if layer.operation == Operation.ADD:
+        return input_shape(layer)
     if layer.operation == Operation.DEPTHWISE_CONV_2D:
         return 1, layer.kernel_height, layer.kernel_width, layer.output_channels
     return layer.output_channels, layer.kernel_height, layer.kernel_width, layer.input_channels
@@ -30,12 +37,17 @@ def input_shape(layer: ConvLayer) -> tuple[int, ...]:
 
 
 def compute(
-    layer: ConvLayer, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, m: np.ndarray, s: np.ndarray
+    layer: ConvLayer,
+    x: np.ndarray,
+    w: np.ndarray | None = None,
+    bias: np.ndarray | None = None,
+    m: np.ndarray | None = None,
+    s: np.ndarray | None = None,
 ) -> np.ndarray:
     """Run the function under test on arrays."""
     output = bytearray(layer.output_bytes)
     views = [None if a is None else memoryview(a.tobytes()) for a in (x, w, bias, m, s)]
-    assert descriptor.check(descriptor.MAGIC, layer, 7) == Status.DONE
+    assert descriptor.check(descriptor.MAGIC, layer, ALL) == Status.DONE
     assert function.execute(layer, Tensors(*views, memoryview(output))) == Status.DONE  # type: ignore[arg-type]
     return np.frombuffer(output, np.int8).reshape(
         layer.batches, layer.output_height, layer.output_width, layer.output_channels
@@ -43,16 +55,27 @@ def compute(
 
 
 @settings(max_examples=150, deadline=None)
-@given(strategies.layers(), st.integers(0, 2**32 - 1), st.sampled_from(["typical", "any"]))
+@given(
+    strategies.layers() | strategies.layers(largest=5, channels=9, extreme=True),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["typical", "any"]),
+)
 def test_every_layer_equals_the_reference(layer: ConvLayer, seed: int, scales: str) -> None:
     rng = np.random.default_rng(seed)
     x = rng.integers(-128, 128, input_shape(layer), np.int8)
+    if layer.operation in POOLS:
+        np.testing.assert_array_equal(compute(layer, x), reference.run(layer, x, None, None, None, None))
+        return
     w = rng.integers(-128, 128, weight_shape(layer), np.int8)
     span = 2**12 if scales == "typical" else 2**31
-    bias = rng.integers(-span, span, layer.output_channels).astype(np.int32) if layer.bias else None
-    m = rng.integers(2**30 if scales == "typical" else 0, 2**31, layer.output_channels).astype(np.int32)
+    bias = (
+        rng.integers(-span, span, layer.output_channels).astype(np.int32) if layer.bias and layer.has_weights else None
+    )
+    m = rng.integers(2**30 if scales == "typical" else 0, 2**31, layer.multipliers).astype(np.int32)
     low, high = (-12, -4) if scales == "typical" else (function.SHIFT_MIN, function.SHIFT_MAX)
-    s = rng.integers(low, high + 1, layer.output_channels).astype(np.int32)
+    s = rng.integers(low, high + 1, layer.multipliers).astype(np.int32)
+    if layer.operation == Operation.ADD and scales == "typical":
+        s = np.array([0, 0, -19], np.int32) - rng.integers(0, 4, 3).astype(np.int32)
     np.testing.assert_array_equal(compute(layer, x, w, bias, m, s), reference.run(layer, x, w, bias, m, s))
 
 
@@ -147,39 +170,58 @@ def quantised(factor: float) -> tuple[int, int]:
     return (multiplier // 2, int(shift) + 1) if multiplier == 2**31 else (multiplier, int(shift))
 
 
+class Network:
+    """A model with its recorded tensors, read without the project's own reader."""
+
+    def __init__(self, name: str) -> None:
+        self.schema = pytest.importorskip("tflite")
+        if not (MODELS / f"{name}.tflite").exists():
+            pytest.skip(f"no models in {MODELS}; set RVSIM_MODELS")
+        self.model = self.schema.Model.GetRootAs((MODELS / f"{name}.tflite").read_bytes(), 0)
+        self.graph = self.model.Subgraphs(0)
+        self.recorded = np.load(MODELS / f"{name}.tensors.npz")
+        self.operators = json.loads((MODELS / f"{name}.json").read_text())["operators"]
+
+    def scale(self, i: int) -> np.ndarray:
+        return self.graph.Tensors(i).Quantization().ScaleAsNumpy().astype(np.float64)
+
+    def zero(self, i: int) -> int:
+        return int(self.graph.Tensors(i).Quantization().ZeroPoint(0))
+
+    def constant(self, i: int, dtype: type) -> np.ndarray:
+        tensor = self.graph.Tensors(i)
+        return self.model.Buffers(tensor.Buffer()).DataAsNumpy().view(dtype).reshape(tensor.ShapeAsNumpy())
+
+    def options(self, i: int, kind: str) -> Any:
+        options = getattr(self.schema, kind)()
+        table = self.graph.Operators(i).BuiltinOptions()
+        options.Init(table.Bytes, table.Pos)
+        return options
+
+    def activation(self, options: Any, output: int) -> tuple[int, int]:
+        kinds, kind = self.schema.ActivationFunctionType, options.FusedActivationFunction()
+        assert kind in (kinds.NONE, kinds.RELU, kinds.RELU6)
+        low = max(-128, self.zero(output)) if kind != kinds.NONE else -128
+        return low, min(127, self.zero(output) + round(6 / self.scale(output)[0])) if kind == kinds.RELU6 else 127
+
+
 def model_layers(name: str) -> list[tuple[str, ConvLayer, tuple[np.ndarray, ...], np.ndarray]]:
     """Read every convolution and dense layer of a model whose input and output tensors are recorded."""
-    tflite = pytest.importorskip("tflite")
-    if not (MODELS / f"{name}.tflite").exists():
-        pytest.skip(f"no models in {MODELS}; set RVSIM_MODELS")
-    model = tflite.Model.GetRootAs((MODELS / f"{name}.tflite").read_bytes(), 0)
-    graph = model.Subgraphs(0)
-    recorded = np.load(MODELS / f"{name}.tensors.npz")
+    network = Network(name)
+    scale, zero, constant, recorded = network.scale, network.zero, network.constant, network.recorded
+    kinds = {
+        "CONV_2D": "Conv2DOptions",
+        "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
+        "FULLY_CONNECTED": "FullyConnectedOptions",
+    }
     found = []
-
-    def scale(i: int) -> np.ndarray:
-        return graph.Tensors(i).Quantization().ScaleAsNumpy().astype(np.float64)
-
-    def zero(i: int) -> int:
-        return int(graph.Tensors(i).Quantization().ZeroPoint(0))
-
-    def constant(i: int, dtype: type) -> np.ndarray:
-        return (
-            model.Buffers(graph.Tensors(i).Buffer()).DataAsNumpy().view(dtype).reshape(graph.Tensors(i).ShapeAsNumpy())
-        )
-
-    for op in json.loads((MODELS / f"{name}.json").read_text())["operators"]:
-        if op["op"] not in Operation.__members__ or f"t{op['inputs'][0]}" not in recorded:
+    for op in network.operators:
+        if op["op"] not in kinds or f"t{op['inputs'][0]}" not in recorded:
             continue
         i_x, i_w, i_b = op["inputs"][:3]
         i_y = op["outputs"][0]
         operation = Operation[op["op"]]
-        options_type = {0: tflite.Conv2DOptions, 1: tflite.DepthwiseConv2DOptions, 2: tflite.FullyConnectedOptions}[
-            operation
-        ]
-        options = options_type()
-        table = graph.Operators(op["i"]).BuiltinOptions()
-        options.Init(table.Bytes, table.Pos)
+        options = network.options(op["i"], kinds[op["op"]])
         x, y, w = recorded[f"t{i_x}"], recorded[f"t{i_y}"], constant(i_w, np.int8)
         bias = constant(i_b, np.int32).ravel() if i_b >= 0 else None
         channels = y.shape[-1]
@@ -187,14 +229,7 @@ def model_layers(name: str) -> list[tuple[str, ConvLayer, tuple[np.ndarray, ...]
         if operation == Operation.FULLY_CONNECTED:
             factors = np.float64(np.float32(scale(i_x)[0] * scale(i_w))) / scale(i_y)[0]
         m, s = np.array([quantised(f) for f in np.broadcast_to(factors, channels)], np.int32).T
-        low, high = -128, 127
-        if options.FusedActivationFunction() in (
-            tflite.ActivationFunctionType.RELU,
-            tflite.ActivationFunctionType.RELU6,
-        ):
-            low = max(low, zero(i_y))
-        if options.FusedActivationFunction() == tflite.ActivationFunctionType.RELU6:
-            high = min(high, zero(i_y) + round(6 / scale(i_y)[0]))
+        low, high = network.activation(options, i_y)
         layer = dense(
             x.shape[-1],
             channels,
@@ -243,3 +278,63 @@ def test_layers_of_real_networks(name: str) -> None:
     assert layers
     for where, layer, operands, expected in layers:
         np.testing.assert_array_equal(compute(layer, *operands).ravel(), expected.ravel(), err_msg=where)
+
+
+# How many of each operator the network has: every pool and every ADD of the models.
+POOLS_AND_SUMS = {
+    "cfu_magic_wand": {"MAX_POOL_2D": 2},
+    "cfu_mnv2_160_035": {"AVERAGE_POOL_2D": 1, "ADD": 10},
+    "mcunet_vww": {"ADD": 8},
+    "mlperf_kws_dscnn": {"AVERAGE_POOL_2D": 1},
+    "mlperf_resnet8": {"AVERAGE_POOL_2D": 1, "ADD": 3},
+    "mlperf_vww96": {"AVERAGE_POOL_2D": 1},
+    "mm_rnnoise_INT8": {"ADD": 12},
+    "sl_fingerprint": {"AVERAGE_POOL_2D": 1},
+    "sl_keyword_spotting_alexa": {"AVERAGE_POOL_2D": 1, "ADD": 12},
+    "tflm_person_detect": {"AVERAGE_POOL_2D": 1},
+}
+
+
+@pytest.mark.parametrize("name", POOLS_AND_SUMS)
+def test_pools_and_sums_of_real_networks(name: str) -> None:
+    network = Network(name)
+    seen: Counter[str] = Counter()
+    for op in network.operators:
+        if op["op"] not in ("AVERAGE_POOL_2D", "MAX_POOL_2D", "ADD"):
+            continue
+        seen[op["op"]] += 1
+        operands = [network.recorded[f"t{i}"] for i in op["inputs"]]
+        y = network.recorded[f"t{op['outputs'][0]}"]
+        layer, scales = (_sum if op["op"] == "ADD" else _pool)(network, op, operands[0].shape, y.shape)
+        found = compute(layer, *operands, **scales)
+        np.testing.assert_array_equal(found.ravel(), y.ravel(), err_msg=f"{op['i']} {op['op']}")
+    assert seen == POOLS_AND_SUMS[name]
+
+
+def _pool(network: Network, op: Any, x: tuple[int, ...], y: tuple[int, ...]) -> tuple[ConvLayer, dict[str, np.ndarray]]:
+    options = network.options(op["i"], "Pool2DOptions")
+    low, high = network.activation(options, op["outputs"][0])
+    words = {}
+    for axis, side, edge in ((1, "height", "top"), (2, "width", "left")):
+        stride = getattr(options, f"Stride{side[0].upper()}")()
+        kernel = getattr(options, f"Filter{side.capitalize()}")()
+        total = max(0, (y[axis] - 1) * stride + kernel - x[axis])
+        words |= {f"input_{side}": x[axis], f"output_{side}": y[axis], f"kernel_{side}": kernel}
+        words |= {f"stride_{side}": stride, f"pad_{edge}": total // 2}
+    layer = dense(x[3], x[3], operation=Operation[op["op"]], activation_min=low, activation_max=high, **words)
+    return layer, {}
+
+
+def _sum(network: Network, op: Any, x: tuple[int, ...], y: tuple[int, ...]) -> tuple[ConvLayer, dict[str, np.ndarray]]:
+    first, second, output = *op["inputs"], op["outputs"][0]
+    a, b, c = (network.scale(i)[0] for i in (first, second, output))
+    m, s = np.array([quantised(f) for f in (a / (2 * max(a, b)), b / (2 * max(a, b)), 2 * max(a, b) / (2**20 * c))]).T
+    low, high = network.activation(network.options(op["i"], "AddOptions"), output)
+    size = int(np.prod(x))
+    words = {
+        "input_offset": -network.zero(first),
+        "pad_top": -network.zero(second),
+        "output_offset": network.zero(output),
+    }
+    layer = dense(size, size, operation=Operation.ADD, activation_min=low, activation_max=high, **words)
+    return layer, {"m": m.astype(np.int32), "s": s.astype(np.int32)}

@@ -31,7 +31,7 @@ def test_off_is_none_and_on_is_8x8() -> None:
 def test_presets(name: str, side: int) -> None:
     made = registry.load(name)
     assert isinstance(made, ConvCoprocessor)
-    assert made.capability == 0b111 | side << 8 | side << 16 | 1 << 24
+    assert made.capability == 0b111111 | side << 8 | side << 16 | 1 << 24
     assert made.major_opcode == 0x0B and made.isa().name == "XConv"
 
 
@@ -98,9 +98,10 @@ def test_a_file(tmp_path: Path) -> None:
         ),
         (
             "on",
-            {"operations": "ADD"},
+            {"operations": "SOFTMAX"},
             "--set accel.operations: key 'operations': expected a list of one or more of "
-            "'CONV_2D', 'DEPTHWISE_CONV_2D', 'FULLY_CONNECTED', found ['ADD']",
+            "'CONV_2D', 'DEPTHWISE_CONV_2D', 'FULLY_CONNECTED', 'AVERAGE_POOL_2D', 'MAX_POOL_2D', 'ADD', "
+            "found ['SOFTMAX']",
         ),
     ],
 )

@@ -34,7 +34,7 @@ def bounds(parameters: ConvParameters, layer: ConvLayer) -> timing.Timing:
     assert result.input.bytes >= timing.touched_input_bytes(layer)
     assert result.weights.bytes >= layer.weight_bytes
     assert result.output.bytes == layer.output_bytes
-    assert result.bias.bytes == (4 * layer.output_channels if layer.bias else 0)
+    assert result.bias.bytes == (4 * layer.output_channels if layer.bias and layer.has_weights else 0)
     return result
 
 
@@ -67,7 +67,7 @@ def test_touched_input_is_what_the_windows_cover(layer: ConvLayer) -> None:
         layer.kernel_height,
         layer.stride_height,
         layer.dilation_height,
-        layer.pad_top,
+        layer.rows_above,
     )
     width = rows(
         layer.input_width,

@@ -1,7 +1,7 @@
 """The int8 arithmetic of TensorFlow Lite for Microcontrollers in numpy: slow, plain, and without the C's shortcuts.
 
 Sources: tensorflow/lite/kernels/internal/common.h (MultiplyByQuantizedMultiplier, double rounding),
-reference/integer_ops/conv.h, depthwise_conv.h, fully_connected.h.
+reference/integer_ops/conv.h, depthwise_conv.h, fully_connected.h, pooling.h, add.h.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def multiply_by_quantized_multiplier(value: int, multiplier: int, shift: int) ->
 
 @dataclass
 class Layer:
-    """A layer with its tensors, laid out and named as in docs/architecture.md."""
+    """A layer with its tensors, laid out and named as in docs/architecture.md. `window` is a pool's."""
 
     operation: int
     input: np.ndarray
-    weights: np.ndarray
-    bias: np.ndarray | None
-    multiplier: np.ndarray
-    shift: np.ndarray
+    weights: np.ndarray | None = None
+    bias: np.ndarray | None = None
+    multiplier: np.ndarray | None = None
+    shift: np.ndarray | None = None
     output_size: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
     dilation: tuple[int, int] = (1, 1)
@@ -45,14 +45,15 @@ class Layer:
     input_offset: int = 0
     output_offset: int = 0
     activation: tuple[int, int] = field(default=(-128, 127))
+    window: tuple[int, int] = (1, 1)
 
     @property
     def kernel(self) -> tuple[int, int]:
-        return (1, 1) if self.operation == 2 else (self.weights.shape[1], self.weights.shape[2])
+        return (self.weights.shape[1], self.weights.shape[2]) if self.operation < 2 else self.window
 
     @property
     def output_channels(self) -> int:
-        return self.multiplier.size
+        return self.multiplier.size if self.operation < 3 else self.input.shape[3]
 
 
 def accumulate(layer: Layer) -> np.ndarray:
@@ -84,8 +85,37 @@ def accumulate(layer: Layer) -> np.ndarray:
     return acc
 
 
+def pool(layer: Layer) -> np.ndarray:
+    """The output of AVERAGE_POOL_2D (3) or MAX_POOL_2D (4), before its clamp."""
+    batches, channels = layer.input.shape[0], layer.input.shape[3]
+    out = np.empty((batches, *layer.output_size, channels), np.int64)
+    for batch, y, x, channel in np.ndindex(out.shape):
+        top, left = y * layer.stride[0] - layer.pad[0], x * layer.stride[1] - layer.pad[1]
+        taps = layer.input[
+            batch, max(0, top) : top + layer.window[0], max(0, left) : left + layer.window[1], channel
+        ].astype(int)
+        total, count = int(taps.sum()), taps.size
+        average = truncating_divide(total + (count // 2 if total > 0 else -(count // 2)), count)
+        out[batch, y, x, channel] = average if layer.operation == 3 else taps.max()
+    return out
+
+
+def add(layer: Layer) -> np.ndarray:
+    """The output of ADD (5) before its clamp; `pad[0]` is the offset of its second input, `weights`."""
+    (m0, m1, m2), (s0, s1, s2) = layer.multiplier.tolist(), layer.shift.tolist()
+    out = np.empty(layer.input.shape, np.int64)
+    for index in np.ndindex(out.shape):
+        first = (int(layer.input[index]) + layer.input_offset) * 2**20
+        second = (int(layer.weights[index]) + layer.pad[0]) * 2**20
+        both = multiply_by_quantized_multiplier(first, m0, s0) + multiply_by_quantized_multiplier(second, m1, s1)
+        out[index] = multiply_by_quantized_multiplier(wrap_int32(both), m2, s2) + layer.output_offset
+    return out
+
+
 def run(layer: Layer) -> np.ndarray:
     """The int8 output [N, H, W, output channels]."""
+    if layer.operation > 2:
+        return (add if layer.operation == 5 else pool)(layer).clip(*layer.activation).astype(np.int8)
     acc = accumulate(layer) + (0 if layer.bias is None else layer.bias.astype(np.int64))
     output = np.empty(acc.shape, np.int8)
     for index, value in np.ndenumerate(acc):

@@ -89,7 +89,15 @@ def test_example_layout(elf: Path) -> None:
         assert end < 0x81000000
         names = {symbol.name for symbol in symbols.iter_symbols() if symbol["st_info"]["type"] == "STT_FUNC"}
         if elf.stem != "hello":
-            kernels_ = {"conv_2d_s8", "depthwise_conv_2d_s8", "fully_connected_s8", "requantise", "rvsim_layer"}
+            kernels_ = {
+                "conv_2d_s8",
+                "depthwise_conv_2d_s8",
+                "fully_connected_s8",
+                "pool_2d_s8",
+                "add_s8",
+                "requantise",
+                "rvsim_layer",
+            }
             assert kernels_ <= names
             data = program.get_section_by_name(".data")
             assert data["sh_type"] == "SHT_PROGBITS"  # crt0 does not clear the input

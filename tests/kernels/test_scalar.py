@@ -83,16 +83,19 @@ def same_pad(size: int, output: int, kernel: int, stride: int, dilation: int) ->
 
 @st.composite
 def layers(draw: st.DrawFn) -> Layer:
-    operation = draw(st.sampled_from([0, 1, 2]))
+    operation = draw(st.integers(0, 5))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     batches, channels = draw(st.integers(1, 2)), draw(st.integers(1, 9))
     outputs = channels * draw(st.integers(1, 3)) if operation == 1 else draw(st.integers(1, 6))
     options: dict[str, tuple[int, int]] = {}
     size = kernel = (1, 1)
-    if operation != 2:
+    if operation == 5:
+        size = draw(st.integers(1, 8)), draw(st.integers(1, 8))
+        options = {"output_size": size, "pad": (draw(st.integers(-127, 128)), 0)}
+    elif operation != 2:
         axes = []
         for _ in range(2):
-            n, k, s, d = (draw(st.integers(1, m)) for m in (8, 4, 3, 3))
+            n, k, s, d = (draw(st.integers(1, m)) for m in (8, 4, 3, 3 if operation < 2 else 1))
             if draw(st.booleans()) or (k - 1) * d + 1 > n:  # SAME, else VALID
                 out = -(-n // s)
                 axes.append((n, k, s, d, out, same_pad(n, out, k, s, d)))
@@ -100,19 +103,27 @@ def layers(draw: st.DrawFn) -> Layer:
                 axes.append((n, k, s, d, (n - (k - 1) * d - 1) // s + 1, 0))
         size, kernel, stride, dilation, output, pad = zip(*axes, strict=True)
         options = {"output_size": output, "stride": stride, "dilation": dilation, "pad": pad}
-    weights = {0: (outputs, *kernel, channels), 1: (1, *kernel, outputs), 2: (outputs, channels)}[operation]
+        if operation > 2:
+            options["window"] = kernel
+    shape = (batches, *size, channels)
+    weights = [(outputs, *kernel, channels), (1, *kernel, outputs), (outputs, channels), (), (), shape][operation]
+    channelwise = 3 if operation == 5 else outputs
 
     def int8(*shape: int) -> np.ndarray:
         return random.integers(-128, 128, shape, np.int8)
 
     low, high = sorted(draw(st.lists(st.integers(-128, 127), min_size=2, max_size=2)))
+    shifts = [((-2, -2, -20), (1, 1, -15)), (-31, 31)] if operation == 5 else [(-12, -6), (-31, 3)]
+    tensors = (
+        int8(*weights),
+        random.integers(-(2**17), 2**17, outputs, np.int32) if operation < 3 and draw(st.booleans()) else None,
+        random.integers(2**30, 2**31, channelwise, np.int32),
+        random.integers(*draw(st.sampled_from(shifts)), channelwise, np.int32),
+    )
     return Layer(
         operation,
-        int8(batches, *size, channels),
-        int8(*weights),
-        random.integers(-(2**17), 2**17, outputs, np.int32) if draw(st.booleans()) else None,
-        random.integers(2**30, 2**31, outputs, np.int32),
-        random.integers(*draw(st.sampled_from([(-12, -6), (-31, 3)])), outputs, np.int32),
+        int8(*shape),
+        *(tensors if operation not in (3, 4) else ()),
         input_offset=draw(st.integers(-127, 128)),
         output_offset=draw(st.integers(-128, 127)),
         activation=draw(st.sampled_from([(-128, 127), (low, high)])),
@@ -156,10 +167,35 @@ def test_requantise_rounds_ties_away_from_zero(guest: Callable[[str], Guest]) ->
     assert found == [multiply_by_quantized_multiplier(*triple) for triple in triples]
 
 
-# (fields that are changed, status), for a depthwise layer of 5x5x2, 3x3 SAME.
+# (fields that are changed, status), for a depthwise layer of 5x5x3, 3x3 SAME.
+POINT = {"kernel_height": 1, "kernel_width": 1, "pad_top": 0, "pad_left": 0}
+AVERAGE, MAXIMUM, ADD = {"operation": 3}, {"operation": 4}, {"operation": 5, **POINT}
+TAKEN = [
+    {},
+    AVERAGE,
+    {**MAXIMUM, "weights": 1, "bias": 1, "multiplier": 1, "shift": 1},
+    {**ADD, "bias": 1},
+    {**ADD, "pad_top": -127},
+    {**ADD, "pad_top": 128},
+]
 REFUSED = [
     ({"magic": 0}, 1),
-    ({"operation": 3}, 2),
+    ({"operation": 6}, 2),
+    ({**ADD, "multiplier": 1}, 3),
+    ({**ADD, "shift": 1}, 3),
+    *(({**each, name: 0}, 4) for each in (AVERAGE, ADD) for name in ("batches", "input_channels", "stride_width")),
+    *(({**each, name: 2}, 4) for each in (AVERAGE, MAXIMUM, ADD) for name in ("dilation_height", "dilation_width")),
+    *(({**ADD, name: 2}, 4) for name in ("kernel_height", "kernel_width", "stride_height", "stride_width")),
+    *(({**ADD, "pad_left": pad}, 4) for pad in (1, -1)),
+    ({**AVERAGE, "pad_top": -1}, 4),
+    ({**AVERAGE, "kernel_height": 2**12, "kernel_width": 2**11 + 1}, 4),
+    ({**MAXIMUM, "kernel_height": 2**31 - 1, "kernel_width": 2**31 - 1}, 4),
+    *(({**each, "output_channels": channels}, 5) for each in (AVERAGE, MAXIMUM, ADD) for channels in (1, 4)),
+    *(({**ADD, name: size}, 5) for name in ("output_height", "output_width") for size in (4, 6)),
+    ({**MAXIMUM, "output_height": 7}, 5),
+    ({**ADD, "pad_top": -128}, 6),
+    ({**ADD, "pad_top": 129}, 6),
+    ({**AVERAGE, "activation_max": 128}, 6),
     ({"operation": 2**32 - 1}, 2),
     ({"bias": 2}, 3),
     ({"multiplier": 1}, 3),
@@ -171,7 +207,7 @@ REFUSED = [
     ),
     ({"pad_top": -1}, 4),
     ({"operation": 2}, 4),
-    ({"output_channels": 3}, 5),
+    ({"output_channels": 4}, 5),
     ({"output_height": 3}, 5),
     ({"output_height": 7}, 5),
     ({"pad_left": 3}, 5),
@@ -187,19 +223,19 @@ REFUSED = [
 
 def refusable() -> Layer:
     random = np.random.default_rng(1)
-    multiplier, shift = np.full(2, 2**30, np.int32), np.full(2, -8, np.int32)
-    x, weights = random.integers(-128, 128, (1, 5, 5, 2), np.int8), random.integers(-128, 128, (1, 3, 3, 2), np.int8)
-    return Layer(1, x, weights, np.zeros(2, np.int32), multiplier, shift, (5, 5), pad=(1, 1))
+    multiplier, shift = np.full(3, 2**30, np.int32), np.full(3, -8, np.int32)
+    x, weights = random.integers(-128, 128, (1, 5, 5, 3), np.int8), random.integers(-128, 128, (1, 3, 3, 3), np.int8)
+    return Layer(1, x, weights, np.zeros(3, np.int32), multiplier, shift, (5, 5), pad=(1, 1))
 
 
-@pytest.mark.parametrize(("changes", "status"), [({}, 0), *REFUSED], ids=str)
+@pytest.mark.parametrize(("changes", "status"), [*((each, 0) for each in TAKEN), *REFUSED], ids=str)
 def test_bad_layers_have_the_documented_status(
     guest: Callable[[str], Guest], changes: dict[str, int], status: int
 ) -> None:
     record, start = pack(refusable(), changes)
     answer = guest("layer_stdin")(record)
     assert struct.unpack_from("<I", answer) == (status,)
-    assert (answer[start : start + 50] == b"\x55" * 50) == (status != 0), "a refused layer leaves the output alone"
+    assert (answer[start : start + 75] == b"\x55" * 75) == (status != 0), "a refused layer leaves the output alone"
 
 
 @pytest.mark.parametrize(("name", "value"), [("multiplier", -1), ("shift", 31), ("shift", -32)])
@@ -209,9 +245,9 @@ def test_bad_requantisation_has_status_6(guest: Callable[[str], Guest], name: st
     assert guest("layer_stdin")(pack(layer)[0])[:4] == struct.pack("<I", 6)
 
 
-@pytest.mark.parametrize(("changes", "status"), REFUSED, ids=str)
+@pytest.mark.parametrize(("changes", "status"), [*((each, 0) for each in TAKEN), *REFUSED], ids=str)
 def test_the_coprocessor_refuses_alike(changes: dict[str, int], status: int) -> None:
     coprocessor = pytest.importorskip("accel.conv.descriptor")
     record, _ = pack(refusable(), changes)
     magic, layer = coprocessor.parse(record[4 : 4 + 4 * 28])
-    assert coprocessor.check(magic, layer, 0b111) == status
+    assert coprocessor.check(magic, layer, 0b111111) == status

@@ -126,7 +126,7 @@ def replace(**changes: int) -> ConvLayer:
     [
         (LAYER, 0, 1),
         (LAYER, 0x31564E44, 1),
-        (replace(operation=3), descriptor.MAGIC, 2),
+        (replace(operation=6), descriptor.MAGIC, 2),
         (replace(multiplier=DATA + 0x401), descriptor.MAGIC, 3),
         (replace(bias=2), descriptor.MAGIC, 3),
         (replace(output_channels=0), descriptor.MAGIC, 4),

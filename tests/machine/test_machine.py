@@ -207,9 +207,9 @@ def test_csrs_that_do_not_exist(number: int) -> None:
     ("accel", "misa", "capability"),
     [
         ("off", 0x4000_1104, None),
-        ("on", 0x4080_1104, 0x0108_0807),
-        ("conv-4x4", 0x4080_1104, 0x0104_0407),
-        ("conv-16x16", 0x4080_1104, 0x0110_1007),
+        ("on", 0x4080_1104, 0x0108_083F),
+        ("conv-4x4", 0x4080_1104, 0x0104_043F),
+        ("conv-16x16", 0x4080_1104, 0x0110_103F),
     ],
 )
 def test_a_guest_finds_the_coprocessor(accel: str, misa: int, capability: int | None) -> None:
