@@ -16,11 +16,11 @@ KINDS = " or ".join(map(repr, registry.kinds()))
 
 def test_names() -> None:
     assert registry.names()[:2] == ["off", "on"]
-    assert {"conv-16x16", "conv-4x4", "conv-8x8", "xcv"} <= set(registry.names())
+    assert {"conv-16x16", "conv-4x4", "conv-8x8", "simd", "xcv"} <= set(registry.names())
 
 
 def test_kinds() -> None:
-    assert {"conv", "xcv"} <= set(registry.kinds())
+    assert {"conv", "simd", "xcv"} <= set(registry.kinds())
 
 
 def test_off_is_none_and_on_is_8x8() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from accel import registry
 from rvsim.cli.main import main
+from rvsim.isa.bundle import bundled
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
@@ -17,7 +19,8 @@ def sets(lines: list[str]) -> set[str]:
 
 
 def test_list_shows_all_or_what_a_hart_has(capsys: pytest.CaptureFixture[str]) -> None:
-    base = {"RV32I", "Machine", "Zicsr", "Zifencei", "XConv"}
+    base = {"RV32I", "Machine", "Zicsr", "Zifencei", *(bundled(kind).name for kind in registry.kinds())}
+    assert {"XConv", "XSimd"} <= base
     everything = printed(capsys, "list")
     assert sets(everything) == base | {"RVM", "RVA", "RVC", "Zba", "Zbb", "Zbs", "Zcb"}
     assert sets(printed(capsys, "list", "--isa", "rv32i")) == base
