@@ -165,7 +165,10 @@ def main(args: argparse.Namespace) -> int:
         for warning in machine.warnings:
             print(f"rvsim: warning: {warning}", file=sys.stderr)
     energy = energy_of(machine, args, energy_settings) if args.energy else None
+    warned = len(machine.warnings)
     result = run_machine(machine, args)
+    for warning in machine.warnings[warned:] if not args.quiet else ():
+        print(f"rvsim: warning: {warning}", file=sys.stderr)
     if args.lines:
         result = result.replace(lines=machine.line_profile())
         if not any(each.line for each in result.lines):

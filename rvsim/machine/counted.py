@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from rvsim.errors import UsageError
+from rvsim.errors import RvsimError, UsageError
 from rvsim.machine.costs import describe_all
 from rvsim.machine.result import RegionOfInterest
 from rvsim.machine.timed import lost, make_pipeline
+from rvsim.timing.effort import CUT
 from rvsim.timing.flow import Counts, Expected, expect
 from rvsim.timing.operation import Operations
 
@@ -39,6 +40,7 @@ VECTORS = 32
 """Entries of a vectored mtvec, one for each interrupt (Privileged Architecture 20240411, section 3.1.7)."""
 HERE = 16
 """Bytes below the first stack pointer at which an access to the home region stands for all."""
+NO_MEMORY = "the host has no memory for the states of the pipeline"
 
 
 class Cost:
@@ -54,9 +56,11 @@ class Cost:
         By address: cycles beyond an instruction's first, by cause.
     roi : int or None
         Of the regions of interest.
+    cut : bool
+        The program is so made that not all was followed: cycles are less exact.
     """
 
-    __slots__ = ("by_pc", "cycles", "lost", "roi")
+    __slots__ = ("by_pc", "cut", "cycles", "lost", "roi")
 
     def __init__(
         self,
@@ -86,6 +90,7 @@ class Cost:
                 of[cause] = of.get(cause, 0) + n
         self.cycles = sum(self.by_pc.values())
         self.roi = None if roi is None else round(roi)
+        self.cut = expected.cut
 
     def region(self, roi: RegionOfInterest | None) -> RegionOfInterest | None:
         """A region of interest with these cycles; None where they are not known."""
@@ -156,6 +161,7 @@ class Counted:
         UsageError
             There is no exact model of the core, its caches are part of it, or the platform has no memory where the
             run was.
+        MemoryError
         """
         self._check(platform)
         operation = Operations(describe_all(self._classes, self._added))
@@ -171,7 +177,9 @@ class Counted:
                 starts: list[tuple[int, bytes | None, float]] = [(self._entry, None, 1.0)]
             else:
                 counts, starts = counts.since(stepped.counts), [(stepped.pc, stepped.state, 1.0)]
-            return expect(counts, pipeline, operation, self._places, starts, vectors=self._vectors)
+            return expect(
+                counts, pipeline, operation, self._places, starts, (), self._vectors, 1 + 2 * len(self._spans)
+            )
 
         def seen(moment: Moment) -> float:
             if stepped is not None and moment.cycles is not None:
@@ -192,7 +200,10 @@ class Counted:
         """See `RunResult.retime`."""
         from rvsim.machine.retime import retime
 
-        return retime(result, self, core, memory, settings)
+        try:
+            return retime(result, self, core, memory, settings)
+        except MemoryError:
+            raise RvsimError(f"{self._program}: retime: {NO_MEMORY}; run it there, with --timing exact") from None
 
     def waits_for(self, pc: int) -> str:
         """What the whole pipeline stood still for at an instruction: a coprocessor, or an interrupt."""
@@ -213,6 +224,22 @@ class Counted:
                     f"({known}); link the program for that platform, or give waits by the run's own regions: "
                     f"memory={{{self.regions[0][0]!r}: {{'load_wait': 1}}}}"
                 )
+
+
+def cost_of(machine: Machine, counted: Counted | None = None) -> Cost | None:
+    """Of a fast run that has left its pipeline: what it costs; None without memory, and then cycles are the table's.
+
+    Whatever is to be said of it becomes one of the machine's warnings.
+    """
+    said, cost = "", None
+    try:
+        cost = (counted or Counted(machine)).cost(machine.timing, machine.platform)
+        said = CUT if cost.cut else ""
+    except MemoryError:
+        said = f"{NO_MEMORY}: cycles are those of the core's table; --timing exact needs no such memory"
+    if said and f"--timing fast: {said}" not in machine.warnings:
+        machine.warnings.append(f"--timing fast: {said}")
+    return cost
 
 
 def uncounted(pipeline: Pipeline, timing: CoreTiming, platform: Platform | None) -> str:

@@ -1029,9 +1029,9 @@ class Machine:
         """Cycles from counts, of a fast run that has left its pipeline."""
         if self.stepped is None:
             return None
-        from rvsim.machine.counted import Counted
+        from rvsim.machine.counted import cost_of
 
-        return Counted(self).cost(self.timing, self.platform)
+        return cost_of(self)
 
     # ------------------------------------------------------------ memory and tensors for the user
     def read_memory(self, address: int, size: int) -> bytes:

@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from rvsim.machine.counted import Cost
     from rvsim.machine.machine import Machine
     from rvsim.machine.result import StopReason
 
@@ -46,13 +47,13 @@ def build_result(
     roi = next((roi for device in machine.devices if (roi := device.roi())), None)
     lost = machine.timed.lost() if machine.timed is not None else {}
     by_pc = [(pc, pc_cycles) for pc, _, _, _, pc_cycles in rows if pc_cycles]
-    counted = None
+    counted = cost = None
     if machine.keep_counts or machine.stepped is not None:
-        from rvsim.machine.counted import Counted
+        from rvsim.machine.counted import Counted, cost_of
 
         counted = Counted(machine)
-    if machine.stepped is not None and counted is not None:
-        cost = counted.cost(machine.timing, machine.platform)
+        cost = cost_of(machine, counted) if machine.stepped is not None else None
+    if cost is not None:
         by_pc = [*cost.by_pc.items()]
         cycles, lost, roi = cost.cycles + hart.stall_cycles, cost.lost, cost.region(roi)
     else:
@@ -72,7 +73,7 @@ def build_result(
         accel=coprocessor.name if coprocessor else "off",
         platform=machine.platform.name if machine.platform else None,
         engine=machine.engine,
-        timing=machine.timing_model if machine.timing_model != "fast" or machine.stepped else "exact",
+        timing=machine.timing_model if machine.timing_model != "fast" else _fast(machine, cost),
         exit_code=exit_code,
         stop_reason=stop,
         message=message,
@@ -94,6 +95,13 @@ def build_result(
     if counted is not None:
         result.keep(counted)
     return result
+
+
+def _fast(machine: Machine, cost: Cost | None) -> str:
+    """Where the cycles of a fast run come from."""
+    if machine.stepped is None:
+        return "exact"
+    return "fast" if cost is not None else "table"
 
 
 def line_profile(machine: Machine) -> list[LineProfile]:

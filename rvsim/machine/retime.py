@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 
 from rvsim.errors import UsageError
 
@@ -49,6 +50,10 @@ def retime(
     elif memory is not None:
         platform = waits_of(counted.regions, memory)
     cost = counted.cost(timing, platform)
+    if cost.cut:
+        from rvsim.timing.effort import CUT
+
+        warnings.warn(f"{result.program}: retime: {CUT}", stacklevel=4)
     of = Functions(counted.functions)
     cycles = of.sums([*cost.by_pc.items(), *counted.stalls.items()])
     waited = ((pc, {counted.waits_for(pc): n}) for pc, n in counted.stalls.items())

@@ -7,6 +7,7 @@ OUTCOME_BYTES: int
 PLACE_BYTES: int
 LOOP_BYTES: int
 NOWHERE: int
+WORK: int
 
 def model_fields(name: str) -> list[str] | None: ...
 def model_names() -> list[str]: ...
@@ -41,4 +42,5 @@ class Pipeline:
         members: bytes,
         starts: Sequence[tuple[int, bytes | None, float]],
         watched: Sequence[int] = (),
+        work: int = ...,
     ) -> tuple[list[tuple[float, float, list[float]]], list[list[tuple[bytes, float]]], dict[str, int]]: ...

@@ -86,10 +86,10 @@ cdef extern from "flow.h":
         uint8_t *states
         uint32_t state_count, node_count
         flow_node *nodes
-        int sweeps, settled
+        int sweeps, settled, cut
     void flow_free(flow *)
     uint32_t flow_intern(flow *, const void *)
-    int flow_solve(flow *, const flow_start *, uint32_t)
+    int flow_solve(flow *, const flow_start *, uint32_t, uint64_t)
 
 cdef extern from *:
     """
@@ -137,6 +137,7 @@ OUTCOME_BYTES = sizeof(flow_outcome)
 PLACE_BYTES = sizeof(flow_place)
 LOOP_BYTES = sizeof(flow_loop)
 NOWHERE = FLOW_NOWHERE
+WORK = 1 << 28
 CAUSE_NAMES = ("load_use", "branch", "jump", "multiply", "divide", "fetch", "data", "csr", "coprocessor", "other")
 
 
@@ -340,7 +341,7 @@ cdef class Pipeline:
             result.append((self.c.shown.cycles, <long long>before + report.seen))
         return result
 
-    def expect(self, const uint8_t[::1] places not None, const uint8_t[::1] outcomes not None, bytes loops, bytes members, starts, watched=()):
+    def expect(self, const uint8_t[::1] places not None, const uint8_t[::1] outcomes not None, bytes loops, bytes members, starts, watched=(), uint64_t work=WORK):
         """What a counted run costs (flow.h). The pipeline itself stays where it is.
 
         Parameters
@@ -353,6 +354,8 @@ cdef class Pipeline:
             Where the run begins: a number of a place, a state that `expect` gave (None: that after reset), and how often.
         watched : sequence of int
             Places of which the states are wanted.
+        work : int
+            Steps that may be taken to find the states, and again to solve for them.
 
         Returns
         -------
@@ -361,12 +364,12 @@ cdef class Pipeline:
         states : list of list of (state, share)
             Of the watched ones.
         effort : dict of str to int
-            Numbers of `states`, `nodes` and `sweeps`, and whether they `settled`.
+            Numbers of `states`, `nodes` and `sweeps`, whether they `settled`, and whether `work` was too little (`cut`).
 
         Raises
         ------
         MemoryError
-            More states than there is room for.
+            The host has no room for the states.
         """
         cdef flow f
         cdef flow_start *begin = NULL
@@ -381,7 +384,7 @@ cdef class Pipeline:
         cdef double lost[10]
         cdef double cycles, seen, weight
         if not count or not outcome_count or not start_count:
-            return [], [[] for _ in watched], {"states": 0, "nodes": 0, "sweeps": 0, "settled": 1}
+            return [], [[] for _ in watched], {"states": 0, "nodes": 0, "sweeps": 0, "settled": 1, "cut": 0}
         place, outcome = <const flow_place *>&places[0], <const flow_outcome *>&outcomes[0]
         for i in range(count):
             if <uint64_t>place[i].first + place[i].count > outcome_count:
@@ -414,8 +417,8 @@ cdef class Pipeline:
                 begin[i].state = flow_intern(&f, <const char *>state)
                 if begin[i].state == FLOW_NOWHERE:
                     raise MemoryError
-            if not flow_solve(&f, begin, start_count):
-                raise MemoryError("more states of the pipeline than there is room for")
+            if not flow_solve(&f, begin, start_count, work):
+                raise MemoryError("no room for the states of the pipeline")
             costs = []
             for i in range(count):
                 cycles = seen = weight = 0
@@ -441,7 +444,7 @@ cdef class Pipeline:
                         weight += node.weight
                     n = node.sibling
                 states.append([(each, share / weight) for each, share in found])
-            return costs, states, {"states": f.state_count, "nodes": f.node_count, "sweeps": f.sweeps, "settled": f.settled}
+            return costs, states, {"states": f.state_count, "nodes": f.node_count, "sweeps": f.sweeps, "settled": f.settled, "cut": f.cut}
         finally:
             free(begin)
             flow_free(&f)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import struct
 from collections import defaultdict
 
-from rvsim.timing._exact import CAUSE_NAMES, NOWHERE, Pipeline
+from rvsim.timing._exact import CAUSE_NAMES, NOWHERE, WORK, Pipeline
+from rvsim.timing.effort import MOST_PAIRS, Effort
 from rvsim.timing.jumps import Jump, match
 from rvsim.timing.loopnest import natural_loops
 from rvsim.timing.operation import KINDS, LAYOUT
@@ -140,10 +141,18 @@ class Expected:
         States of the pipeline with their shares, at the addresses asked for.
     effort : dict of str to int
         What it took: states, nodes, sweeps.
+    cut : bool
+        The program is so made that not all was followed: cycles are less exact.
     """
 
     def __init__(
-        self, counts: Counts, pcs: Sequence[int], costs: Sequence[Any], states: list[Any], effort: dict[str, int]
+        self,
+        counts: Counts,
+        pcs: Sequence[int],
+        costs: Sequence[Any],
+        states: list[Any],
+        effort: dict[str, int],
+        cut: bool,
     ) -> None:
         self.executed = {pc: counts.rows[pc].executed if pc in counts.rows else 0 for pc in pcs}
         self.by_pc: dict[int, float] = {pc: cycles for pc, (cycles, _, _) in zip(pcs, costs, strict=True)}
@@ -153,7 +162,7 @@ class Expected:
             for pc, (_, _, lost) in zip(pcs, costs, strict=True)
         }
         self.cycles = sum(self.by_pc.values())
-        self.states, self.effort = states, effort
+        self.states, self.effort, self.cut = states, effort, cut
 
 
 def expect(
@@ -164,6 +173,7 @@ def expect(
     starts: Sequence[tuple[int, bytes | None, float]],
     watched: Sequence[int] = (),
     vectors: range = range(0),
+    part: int = 1,
 ) -> Expected:
     """What a run cost.
 
@@ -182,19 +192,21 @@ def expect(
         Addresses at which the pipeline's states are wanted.
     vectors : range
         Where trap handlers begin.
+    part : int
+        How many such questions share the work that may be done.
 
     Raises
     ------
     MemoryError
-        The model has more states than there is room for.
+        The host has no room for the states of the pipeline.
     """
     graph = _Graph(counts, operation, places, starts, vectors)
     number = {pc: n for n, pc in enumerate(graph.pcs)}
     where = [(number[pc], state, times) for pc, state, times in starts if pc in number]
     costs, states, effort = pipeline.expect(
-        graph.places, graph.outcomes, graph.loops, graph.members, where, [number[pc] for pc in watched]
+        graph.places, graph.outcomes, graph.loops, graph.members, where, [number[pc] for pc in watched], WORK // part
     )
-    return Expected(counts, graph.pcs, costs, states, effort)
+    return Expected(counts, graph.pcs, costs, states, effort, graph.effort.cut or bool(effort["cut"]))
 
 
 class _Graph:
@@ -209,6 +221,7 @@ class _Graph:
         vectors: range,
     ) -> None:
         self._counts, self._places = counts, places
+        self.effort = Effort()
         # An ecall is reached and never retires.
         rows = {**{pc: Row(NEVER_RETIRED) for pc in counts.traps}, **counts.rows}
         self.pcs = sorted({pc for pc, row in rows.items() if row.executed > 0} | set(counts.traps))
@@ -233,8 +246,10 @@ class _Graph:
         traps = counts.traps
         found = {pc: rows[pc].executed + traps.get(pc, 0) - came[pc] for pc in self.pcs}
         found = {pc: n for pc, n in found.items() if n > 0.5}
-        handlers = _shares({pc: n for pc, n in found.items() if pc in vectors} or found)
-        back = _shares({pc: n for pc, n in found.items() if pc not in vectors} or found)
+        handlers = {pc: n for pc, n in found.items() if pc in vectors} or found
+        back = {pc: n for pc, n in found.items() if pc not in vectors} or found
+        handlers = self._shares(handlers, MOST_PAIRS // max(len(traps), 1))
+        back = self._shares(back, MOST_PAIRS // max(sum(kind == MRET for kind in kinds.values()), 1))
         for pc in self.pcs:
             if kinds[pc] == MRET:
                 ways[pc] = [(target, 1, rows[pc].executed * share) for target, share in back.items()]
@@ -268,7 +283,9 @@ class _Graph:
         """Loops, and how often each goes round by entry."""
         after = {pc: [t for t, _, times in each if times > 0 and t in self._number] for pc, each in ways.items()}
         loops, members = bytearray(), list[int]()
-        for head, inside in natural_loops(after, [pc for pc in starts if pc in self._number]):
+        for head, inside in natural_loops(after, [pc for pc in starts if pc in self._number], self.effort):
+            if not self.effort.spend(sum(len(ways[pc]) for pc in inside)):
+                break
             back = sum(times for pc in inside for target, _, times in ways[pc] if target == head)
             entries = self._rows[head].executed - back
             rounds = self._rows[head].executed / entries if entries > 0.5 else 0.0
@@ -287,7 +304,7 @@ class _Graph:
                 target = (pc + op[11]) & 0xFFFF_FFFF
                 jumps[pc] = Jump(KINDS[op[0]], (pc + row.size) & 0xFFFF_FFFF, target, op[2], op[3], row.executed)
         entered = {pc: rows[pc].entered for pc in self.pcs if rows[pc].entered}
-        led = match(jumps, entered, self.pcs)
+        led = match(jumps, entered, self.pcs, self.effort)
         ways: dict[int, list[tuple[int, int, float]]] = {}
         for pc in self.pcs:
             row, jump = rows[pc], jumps.get(pc)
@@ -302,6 +319,13 @@ class _Graph:
             else:
                 ways[pc] = [(target, 1, times) for target, times in led[pc].items()] or [(0, 1, row.executed)]
         return ways
+
+    def _shares(self, times: Mapping[int, float], most: int) -> dict[int, float]:
+        if len(times) > max(most, 1):
+            self.effort.cut = True
+            times = dict(sorted(times.items(), key=lambda each: -each[1])[: max(most, 1)])
+        total = sum(times.values())
+        return {pc: n / total for pc, n in times.items()}
 
     def _variants(self, pc: int, row: Row, op: tuple[int, ...]) -> list[tuple[int, int, int, float]]:
         """Address and operands that stand for all of an instruction's, with their shares."""
@@ -321,11 +345,6 @@ class _Graph:
             # Signs are not counted: as many products of either.
             return [(0, 1, 1, 0.5), (0, 0x8000_0001, 1, 0.5)]
         return [(0, 1, 1, 1.0)]
-
-
-def _shares(times: Mapping[int, float]) -> dict[int, float]:
-    total = sum(times.values())
-    return {pc: n / total for pc, n in times.items()}
 
 
 def _operands(bucket: int) -> tuple[int, int]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from rvsim.timing.effort import Effort
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-def natural_loops(ways: Mapping[int, Sequence[int]], entries: Sequence[int]) -> list[tuple[int, set[int]]]:
+def natural_loops(
+    ways: Mapping[int, Sequence[int]], entries: Sequence[int], effort: Effort
+) -> list[tuple[int, set[int]]]:
     """Loops with one way in.
 
     A way back to an instruction that all ways to it pass is the end of a round; the loop is all from which that can be
@@ -20,6 +24,8 @@ def natural_loops(ways: Mapping[int, Sequence[int]], entries: Sequence[int]) -> 
         Successors of each node.
     entries : sequence of int
         Nodes where it begins.
+    effort : Effort
+        Where it does not suffice there is no loop.
 
     Returns
     -------
@@ -43,29 +49,36 @@ def natural_loops(ways: Mapping[int, Sequence[int]], entries: Sequence[int]) -> 
             known = [p for p in before[node] if p in above]
             best = known[0]
             for other in known[1:]:
+                steps = 1
                 while best != other:
-                    while number[best] < number[other]:
+                    steps += 1
+                    if number[best] < number[other]:
                         best = above[best]
-                    while number[other] < number[best]:
+                    else:
                         other = above[other]
+                if not effort.spend(steps):
+                    return []
             if above.get(node) != best:
                 above[node], changed = best, True
     found: dict[int, set[int]] = {}
     for node in order:
         for target in ways.get(node, ()):
-            if _dominates(target, node, above, number):
+            if _dominates(target, node, above, number, effort):
                 members = found.setdefault(target, {target})
-                todo = [node]
+                todo, steps = [node], 1
                 while todo:
                     each = todo.pop()
                     if each not in members:
                         members.add(each)
                         todo += before[each]
+                        steps += len(before[each])
+                if not effort.spend(steps):
+                    return []
     return sorted(found.items(), key=lambda loop: len(loop[1]))
 
 
-def _dominates(node: int, other: int, above: Mapping[int, int], number: Mapping[int, int]) -> bool:
-    while number[other] < number[node]:
+def _dominates(node: int, other: int, above: Mapping[int, int], number: Mapping[int, int], effort: Effort) -> bool:
+    while number[other] < number[node] and effort.spend(1):
         other = above[other]
     return other == node
 

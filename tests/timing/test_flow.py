@@ -7,37 +7,19 @@ from pathlib import Path
 import pytest
 
 from rvsim.errors import UsageError
-from rvsim.machine import Machine, RunResult, machine
-from tests.timing.rtl import Row, program, rows
-from tests.timing.validate import CORES
+from rvsim.machine import Machine, machine
+from tests.timing.fast_against_exact import CORES, counted, retimed
+from tests.timing.rtl import program, rows
 
 BENCH = Path(__file__).parents[2] / "kernels" / "bench"
-CORES_THAT_COUNT = tuple(core for core in CORES if core != "vexriscv-custom")
 # Signs of products are not counted: half of them are taken to be negative (docs/pipelines.md).
 SIGNED_PRODUCTS = ("mulh", "mulhsu")
-
-
-def counted(name: str) -> RunResult:
-    """One run with a table of cycles, by compiled code: nothing of it depends on the core."""
-    result = Machine(program(name), core="ideal", platform="rtl-ideal", timing="table").run()
-    assert result.timing == "table" and result.exit_code == 0
-    return result
-
-
-def error(result: RunResult, row: Row) -> float:
-    got = result.retime(row.core, f"rtl-{row.memory}")
-    assert got.roi is not None and got.roi.checksum == row.checksum
-    return abs(got.roi.cycles / row.cycles - 1)
 
 
 @pytest.mark.parametrize("of", ["kernels", "micro-benchmarks"])
 def test_one_run_gives_the_cycles_of_every_core_and_memory(of: str) -> None:
     """Of 1,008 kernel rows at most 1 % are off by more than 0.5 %, none by 1 %; three in four are exact."""
-    wanted = [r for r in rows() if r.core in CORES_THAT_COUNT and r.is_kernel == (of == "kernels")]
-    by_program: dict[str, list[Row]] = {}
-    for row in wanted:
-        by_program.setdefault(row.program, []).append(row)
-    errors = {row: error(result, row) for name in by_program for result in [counted(name)] for row in by_program[name]}
+    errors = {row: off for row, off, _ in retimed(lambda row: row.is_kernel == (of == "kernels"))}
     far = [(row, off) for row, off in errors.items() if off > 0.005 and not row.program.startswith(SIGNED_PRODUCTS)]
     exact = sum(off == 0 for off in errors.values()) / len(errors)
     if of == "kernels":
@@ -50,7 +32,7 @@ def test_one_run_gives_the_cycles_of_every_core_and_memory(of: str) -> None:
         assert exact > 0.98
 
 
-@pytest.mark.parametrize("core", CORES_THAT_COUNT)
+@pytest.mark.parametrize("core", CORES)
 @pytest.mark.parametrize("memory", ["ideal", "i2d2"])
 def test_fast_agrees_with_exact_on_every_kernel(core: str, memory: str) -> None:
     """Short runs are stepped as a whole, and say so: fast is exact there."""
@@ -61,7 +43,7 @@ def test_fast_agrees_with_exact_on_every_kernel(core: str, memory: str) -> None:
             assert (result.roi.cycles, result.timing) == (row.cycles, "exact"), row
 
 
-@pytest.mark.parametrize("core", CORES_THAT_COUNT)
+@pytest.mark.parametrize("core", CORES)
 @pytest.mark.parametrize("guest", ["calls", "branchy_s", "gemv"])
 def test_fast_agrees_with_exact_on_long_programs(core: str, guest: str, tmp_path: Path) -> None:
     """Within 0.5 %, with wait states of two cycles on every access."""
@@ -108,7 +90,7 @@ def test_where_counting_begins_does_not_matter(first: int, monkeypatch: pytest.M
 def test_the_counts_of_a_run_do_not_depend_on_what_executed_it() -> None:
     def cycles(**options: str) -> list[int]:
         result = Machine(program("quicksort.O2"), platform="rtl-ideal", **options).run()  # type: ignore[arg-type]
-        return [result.retime(core, "rtl-i1").cycles for core in CORES_THAT_COUNT]
+        return [result.retime(core, "rtl-i1").cycles for core in CORES]
 
     expected = cycles(timing="exact", core="cv32e40p")
     assert cycles(timing="table", core="ideal", engine="jit") == expected

@@ -3,13 +3,16 @@
  * A state v is taken out by joining each way into it with each way out of it, in the order of least work, as in sparse factorisations. What
  * is left of a state's probability to return to itself is the sum of its ways out: nothing is subtracted, so nothing cancels however often
  * a loop goes round (W. K. Grassmann, M. I. Taksar, D. P. Heyman, Regenerative analysis and steady state distributions for Markov chains,
- * Operations Research 33, 1985). Programs' graphs are thin: little is filled in.
+ * Operations Research 33, 1985). Programs' graphs are thin: little is filled in. A graph made to fill in is given up (CHAIN_TOO_MUCH).
  */
 #ifndef RVSIM_ELIMINATE_H
 #define RVSIM_ELIMINATE_H
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { CHAIN_TOO_MUCH = -1, CHAIN_NO_MEMORY, CHAIN_DONE, CHAIN_LEFT };
+enum { CHAIN_MOST_WAYS = 1 << 23 }; /* ever made: at some 40 bytes each */
 
 typedef struct { uint32_t to; double share; } chain_way;
 typedef struct {
@@ -18,6 +21,13 @@ typedef struct {
     uint32_t out_count, out_room, in_count, in_room, work;
     double ends, visits;  /* share of visits that are the last; what begins here, and then the expected visits */
 } chain_state;
+
+/* What taking states out needs beside them. */
+typedef struct {
+    uint32_t *at;         /* of the state whose ways are added to: the number of its way to each state, and 1; else 0 */
+    uint64_t work;        /* steps that may still be made */
+    uint32_t ways;        /* that were made */
+} chain_desk;
 
 static void chain_free(chain_state *s, uint32_t count)
 {
@@ -36,22 +46,52 @@ static int chain_room(void *array, uint32_t count, uint32_t *room, size_t size)
     return 1;
 }
 
-/* Let a further share of the visits of one state lead to another; 0 without memory. */
-static int chain_add(chain_state *s, uint32_t from, uint32_t to, double share)
+static int chain_spend(chain_desk *d, uint64_t steps)
+{
+    int enough = steps <= d->work;
+    d->work = enough ? d->work - steps : 0;
+    return enough;
+}
+
+/* Show where the ways of a state lead, before any are added to it; and forget it. */
+static void chain_show(const chain_state *s, chain_desk *d)
+{
+    for (uint32_t i = 0; i < s->out_count; i++) d->at[s->out[i].to] = i + 1;
+}
+
+static void chain_forget(const chain_state *s, chain_desk *d)
+{
+    for (uint32_t i = 0; i < s->out_count; i++) d->at[s->out[i].to] = 0;
+}
+
+/* Let a further share of the visits of one state, which is shown, lead to another; 0 without memory. */
+static int chain_add(chain_state *s, uint32_t from, uint32_t to, double share, chain_desk *d)
 {
     chain_state *f = &s[from], *t = &s[to];
-    for (uint32_t i = 0; i < f->out_count; i++)
-        if (f->out[i].to == to) {
-            f->out[i].share += share;
-            return 1;
-        }
+    if (d->at[to]) {
+        f->out[d->at[to] - 1].share += share;
+        return 1;
+    }
     if (!chain_room(&f->out, f->out_count, &f->out_room, sizeof *f->out) || !chain_room(&t->in, t->in_count, &t->in_room, sizeof *t->in)) return 0;
     f->out[f->out_count++] = (chain_way){to, share};
     t->in[t->in_count++] = from;
+    d->at[to] = f->out_count, d->ways++;
     return 1;
 }
 
-static uint32_t chain_work(const chain_state *s) { return s->in_count * s->out_count; }
+/* It no longer comes from there. */
+static void chain_drop(chain_state *to, uint32_t from)
+{
+    uint32_t k = 0;
+    while (to->in[k] != from) k++;
+    to->in[k] = to->in[--to->in_count];
+}
+
+static uint32_t chain_work(const chain_state *s)
+{
+    uint64_t work = (uint64_t)s->in_count * s->out_count;
+    return work < UINT32_MAX ? (uint32_t)work : UINT32_MAX;
+}
 
 /* A heap of states by the work that taking them out makes, smallest first; an entry is out of date where its state's work differs. */
 typedef struct { uint32_t work, state; } chain_entry;
@@ -80,41 +120,50 @@ static chain_entry chain_pop(chain_heap *h)
 }
 
 /* Take state v out: its ways in go on along its ways out. It keeps its list of ways in, with their shares in `in_share`. */
-static int chain_take_out(chain_state *s, uint32_t v, double *in_share, chain_heap *heap)
+static int chain_take_out(chain_state *s, uint32_t v, double *in_share, chain_heap *heap, chain_desk *d)
 {
     chain_state *x = &s[v];
     double leaves = x->ends;
-    for (uint32_t i = 0; i < x->out_count; i++)
+    uint64_t steps = 1;
+    for (uint32_t i = 0; i < x->out_count; i++) {
         if (x->out[i].to != v) leaves += x->out[i].share;
+        steps += s[x->out[i].to].in_count;
+    }
+    for (uint32_t k = 0; k < x->in_count; k++) steps += x->out_count + s[x->in[k]].out_count;
+    if (!chain_spend(d, steps)) return CHAIN_TOO_MUCH;
     if (leaves <= 0) leaves = 1; /* it leads nowhere: whatever comes stays */
     for (uint32_t k = 0; k < x->in_count; k++) {
-        uint32_t u = x->in[k], i = 0;
+        uint32_t u = x->in[k];
+        int added = 1;
         if (u == v) {
             in_share[k] = 0;
             continue;
         }
-        while (s[u].out[i].to != v) i++;
+        chain_show(&s[u], d);
+        uint32_t i = d->at[v] - 1;
         double share = s[u].out[i].share / leaves;
         in_share[k] = share;
+        d->at[v] = 0;
         s[u].out[i] = s[u].out[--s[u].out_count];
+        if (i < s[u].out_count) d->at[s[u].out[i].to] = i + 1;
         s[u].ends += share * x->ends;
-        for (uint32_t w = 0; w < x->out_count; w++)
-            if (x->out[w].to != v && !chain_add(s, u, x->out[w].to, share * x->out[w].share)) return 0;
+        for (uint32_t w = 0; added && w < x->out_count; w++)
+            if (x->out[w].to != v) added = chain_add(s, u, x->out[w].to, share * x->out[w].share, d);
+        chain_forget(&s[u], d);
         s[u].work = chain_work(&s[u]);
-        if (!chain_push(heap, s[u].work, u)) return 0;
+        if (!added || !chain_push(heap, s[u].work, u)) return CHAIN_NO_MEMORY;
+        if (d->ways > CHAIN_MOST_WAYS || heap->count > CHAIN_MOST_WAYS) return CHAIN_TOO_MUCH;
     }
     x->visits /= leaves;
     for (uint32_t w = 0; w < x->out_count; w++) {
         chain_state *t = &s[x->out[w].to];
         if (t == x) continue;
         t->visits += x->visits * x->out[w].share;
-        uint32_t k = 0;
-        while (t->in[k] != v) k++;
-        t->in[k] = t->in[--t->in_count];
+        chain_drop(t, v);
         t->work = chain_work(t);
-        if (!chain_push(heap, t->work, x->out[w].to)) return 0;
+        if (!chain_push(heap, t->work, x->out[w].to)) return CHAIN_NO_MEMORY;
     }
-    return 1;
+    return CHAIN_DONE;
 }
 
 /* A loop of the chain: its states, of which the first `heads` are those in which a round begins; each entry goes round `rounds` times, or
@@ -159,23 +208,29 @@ static void chain_power(double *last, double *sum, const double *p, uint32_t n, 
     }
 }
 
-/* All but the heads of a loop are out: replace its rounds by what an entry leads to in the end. 1: done, -1: better left alone, 0: no memory. */
-static int chain_close(chain_state *s, const chain_loop *l, uint32_t *column, chain_closed *closed)
+/* All but the heads of a loop are out: replace its rounds by what an entry leads to in the end. */
+static int chain_close(chain_state *s, const chain_loop *l, chain_closed *closed, chain_desk *d)
 {
     uint32_t n = l->heads, m = 1; /* column 0: the end */
     double whole = (double)(uint64_t)l->rounds, more = l->rounds - whole;
-    if (!n || n > CHAIN_HEADS || whole < 1 || l->rounds > 1e15) return -1;
-    for (uint32_t i = 0; i < n; i++) column[l->states[i]] = 0xffffffff;
+    if (!n || n > CHAIN_HEADS || whole < 1 || l->rounds > 1e15) return CHAIN_LEFT;
     uint32_t most = 1;
-    for (uint32_t i = 0; i < n; i++) most += s[l->states[i]].out_count;
+    uint64_t steps = (uint64_t)n * n * n;
+    for (uint64_t times = (uint64_t)whole; times; times >>= 1) steps += (uint64_t)n * n * n * 4; /* chain_power */
+    for (uint32_t i = 0; i < n; i++) {
+        const chain_state *x = &s[l->states[i]];
+        most += x->out_count;
+        for (uint32_t w = 0; w < x->out_count; w++) steps += n + s[x->out[w].to].in_count;
+    }
+    if (!chain_spend(d, steps + (uint64_t)n * n * most * 3)) return CHAIN_TOO_MUCH;
     double *p = calloc((size_t)n * n * 7 + (size_t)n * most * 3, sizeof *p);
     uint32_t *to = malloc(most * sizeof *to);
     if (!p || !to) {
         free(p), free(to);
-        return 0;
+        return CHAIN_NO_MEMORY;
     }
     double *last = p + n * n, *sum = p + 2 * n * n, *room = p + 3 * n * n, *q = p + 7 * n * n, *leads = q + n * most, *longer = leads + n * most;
-    int ok = 1;
+    int how = CHAIN_DONE;
     for (uint32_t i = 0; i < n; i++) {
         const chain_state *x = &s[l->states[i]];
         double stays = 0, goes = x->ends;
@@ -186,18 +241,19 @@ static int chain_close(chain_state *s, const chain_loop *l, uint32_t *column, ch
                 p[i * n + j] += x->out[w].share, stays += x->out[w].share;
                 continue;
             }
-            for (j = 1; j < m && to[j] != x->out[w].to; j++) {}
-            if (j == m) to[m++] = x->out[w].to;
+            j = d->at[x->out[w].to];
+            if (!j) to[j = m++] = x->out[w].to, d->at[to[j]] = j;
             q[i * most + j] += x->out[w].share, goes += x->out[w].share;
         }
         q[i * most] = x->ends;
         /* Which rounds are the last does not depend on the state. A state that always stays, or always goes, is left as it is. */
         if (stays > 0) for (uint32_t j = 0; j < n; j++) p[i * n + j] /= stays;
-        else ok = -1;
+        else how = CHAIN_LEFT;
         if (goes > 0) for (uint32_t j = 0; j < m; j++) q[i * most + j] /= goes;
-        else ok = -1;
+        else how = CHAIN_LEFT;
     }
-    if (ok > 0) {
+    for (uint32_t j = 1; j < m; j++) d->at[to[j]] = 0;
+    if (how == CHAIN_DONE) {
         chain_power(last, sum, p, n, (uint64_t)whole - 1, room); /* last: p^(T-1) */
         chain_product(leads, last, q, n, most);
         chain_product(room, last, p, n, n); /* p^T */
@@ -206,64 +262,61 @@ static int chain_close(chain_state *s, const chain_loop *l, uint32_t *column, ch
         for (uint32_t i = 0; i < n * n; i++) sum[i] += last[i] + more * room[i];
         closed->heads = l->states, closed->count = n;
         closed->rounds = malloc((size_t)n * n * sizeof *sum);
-        if (!closed->rounds) ok = 0;
+        if (!closed->rounds) how = CHAIN_NO_MEMORY;
         else memcpy(closed->rounds, sum, (size_t)n * n * sizeof *sum);
     }
-    for (uint32_t i = 0; ok > 0 && i < n; i++) { /* new ways out */
+    for (uint32_t i = 0; how == CHAIN_DONE && i < n; i++) { /* new ways out */
         uint32_t v = l->states[i];
         chain_state *x = &s[v];
-        for (uint32_t w = 0; w < x->out_count; w++) {
-            chain_state *t = &s[x->out[w].to];
-            uint32_t k = 0;
-            while (t->in[k] != v) k++;
-            t->in[k] = t->in[--t->in_count];
-        }
+        for (uint32_t w = 0; w < x->out_count; w++) chain_drop(&s[x->out[w].to], v);
         x->out_count = 0;
         x->ends = leads[i * most];
-        for (uint32_t j = 1; ok > 0 && j < m; j++)
-            if (leads[i * most + j] > 0) ok = chain_add(s, v, to[j], leads[i * most + j]);
+        for (uint32_t j = 1; how == CHAIN_DONE && j < m; j++)
+            if (leads[i * most + j] > 0 && !chain_add(s, v, to[j], leads[i * most + j], d)) how = CHAIN_NO_MEMORY;
+        chain_forget(x, d);
     }
     free(p), free(to);
-    return ok;
+    return how;
 }
 
 /* Turn `visits`, what begins in each state, into the expected visits; ways out and what `ends` sum to 1. Inner loops come before outer
- * ones. 0 without memory. */
-static int chain_solve(chain_state *s, uint32_t count, const chain_loop *loops, uint32_t loop_count)
+ * ones. CHAIN_TOO_MUCH leaves the states in between, of no use. */
+static int chain_solve(chain_state *s, uint32_t count, const chain_loop *loops, uint32_t loop_count, chain_desk *d)
 {
     chain_heap heap = {0};
-    uint32_t *order = malloc(((size_t)count + loop_count + 1) * sizeof *order), *column = malloc((count + 1) * sizeof *column), done = 0;
+    uint32_t *order = malloc(((size_t)count + loop_count + 1) * sizeof *order), done = 0;
+    uint8_t *within = calloc(count + 1, 1); /* only states of this round are taken out */
     double **in_share = calloc(count + 1, sizeof *in_share);
     chain_closed *closed = calloc(loop_count + 1, sizeof *closed);
-    int ok = order && in_share && closed && column;
-    for (uint32_t round = 0; ok && round <= loop_count; round++) {
+    int how = order && in_share && closed && within ? CHAIN_DONE : CHAIN_NO_MEMORY;
+    for (uint32_t round = 0; how == CHAIN_DONE && round <= loop_count; round++) {
         const chain_loop *l = round < loop_count ? &loops[round] : NULL;
         uint32_t first = l ? l->heads : 0, end = l ? l->count : count;
         if (l && l->heads > CHAIN_HEADS) continue;
+        if (!chain_spend(d, end)) how = CHAIN_TOO_MUCH;
         heap.count = 0;
-        /* Only states of this round are taken out: `column` marks them. */
-        for (uint32_t i = 0; i < count; i++) column[i] = !l;
-        for (uint32_t i = first; l && i < end; i++) column[l->states[i]] = 1;
-        for (uint32_t i = first; ok && i < end; i++) {
+        for (uint32_t i = first; how == CHAIN_DONE && i < end; i++) {
             uint32_t v = l ? l->states[i] : i;
+            within[v] = 1;
             s[v].work = chain_work(&s[v]);
-            if (!in_share[v]) ok = chain_push(&heap, s[v].work, v);
+            if (!in_share[v] && !chain_push(&heap, s[v].work, v)) how = CHAIN_NO_MEMORY;
         }
-        while (ok && heap.count) {
+        while (how == CHAIN_DONE && heap.count) {
             chain_entry e = chain_pop(&heap);
-            if (!column[e.state] || in_share[e.state] || s[e.state].work != e.work) continue;
+            if (!within[e.state] || in_share[e.state] || s[e.state].work != e.work) continue;
             in_share[e.state] = malloc((s[e.state].in_count + 1) * sizeof **in_share);
-            ok = in_share[e.state] && chain_take_out(s, e.state, in_share[e.state], &heap);
+            how = in_share[e.state] ? chain_take_out(s, e.state, in_share[e.state], &heap, d) : CHAIN_NO_MEMORY;
             order[done++] = e.state;
         }
-        if (ok && l) {
-            int how = chain_close(s, l, column, &closed[round]);
-            if (how > 0) order[done++] = count + round;
-            ok = how != 0;
+        for (uint32_t i = first; l && i < end; i++) within[l->states[i]] = 0;
+        if (how == CHAIN_DONE && l) {
+            how = chain_close(s, l, &closed[round], d);
+            if (how == CHAIN_DONE) order[done++] = count + round;
+            if (how == CHAIN_LEFT) how = CHAIN_DONE;
         }
     }
     /* What came from those that were taken out before is counted; what comes from the others is known in reverse order. */
-    while (ok && done--) {
+    while (how == CHAIN_DONE && done--) {
         if (order[done] >= count) {
             const chain_closed *c = &closed[order[done] - count];
             double entries[CHAIN_HEADS];
@@ -277,7 +330,7 @@ static int chain_solve(chain_state *s, uint32_t count, const chain_loop *loops, 
     }
     for (uint32_t i = 0; in_share && i < count; i++) free(in_share[i]);
     for (uint32_t i = 0; closed && i < loop_count; i++) free(closed[i].rounds);
-    free(in_share), free(order), free(closed), free(column), free(heap.at);
-    return ok;
+    free(in_share), free(order), free(closed), free(within), free(heap.at);
+    return how;
 }
 #endif
