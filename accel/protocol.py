@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 AccessKind = Literal["load", "store"]
 _HERE = Path(__file__).parent
+OWN_FAMILY = 128
+"""First of the families (bits 31:24 of the capability) that are left to coprocessors outside this project."""
 
 
 class PortFault(Exception):
@@ -40,6 +42,20 @@ class PortFault(Exception):
         self.address = address
         self.size = size
         self.write = write
+
+
+class ContractError(Exception):
+    """A coprocessor of the user's own does not keep this protocol; the machine adds the instruction and its place.
+
+    Attributes
+    ----------
+    where : str
+        ``file:line`` of the user's own code that is to blame; empty where nobody knows.
+    """
+
+    def __init__(self, message: str, where: str = "") -> None:
+        super().__init__(message)
+        self.where = where
 
 
 class MemoryPort(Protocol):
@@ -131,25 +147,54 @@ class Coprocessor:
     One whose instructions are wholly described in CoreDSL has nothing to add but its name, description and capability:
     `issue`, `commands` and the state are for those that compute outside their description.
 
-    Attributes
+    Parameters
     ----------
     name : str
-        Of the preset or the configuration file, for reports.
+        Of the preset or the file, for reports.
+    parameters : object
+        What it is built of: of the type `parameter_type`, whose defaults hold without. A class without such a type
+        takes none.
+
+    Attributes
+    ----------
     description : Path
         The CoreDSL file that describes its instructions.
     major_opcode : int or None
         The 7-bit opcode that all its instructions use, put in place of the one in the description; None: as described.
     capability : int
         The word that CSR 0xFC0 reads; bits 31:24 are the family (docs/coprocessor.md).
+    parameter_type : type or None
+        A frozen msgspec record, each field with a default: the keys of a TOML file and of ``--set accel.KEY=VALUE``.
     """
 
-    name: str
     description: ClassVar[Path]
+    parameter_type: ClassVar[type[msgspec.Struct] | None] = None
     major_opcode: int | None = None
-    capability: int
+    capability: int = OWN_FAMILY << 24
+
+    def __init__(self, name: str = "", parameters: Any = None) -> None:
+        self.name = name or type(self).__name__
+        default = self.parameter_type() if self.parameter_type is not None else None
+        self.parameters: Any = default if parameters is None else parameters
+        self.reset()
 
     def isa(self) -> Isa:
-        """Its instructions. Those of descriptions in this project were elaborated when the package was built."""
+        """Its instructions, elaborated, under its major opcode.
+
+        Descriptions in this project were elaborated when the package was built, others are parsed now.
+
+        Raises
+        ------
+        rvsim.errors.InputFileError
+            The description is not CoreDSL.
+        """
+        isa = self._described()
+        if self.major_opcode is None:
+            return isa
+        moved = [msgspec.structs.replace(i, match=i.match & ~0x7F | self.major_opcode) for i in isa.instructions]
+        return msgspec.structs.replace(isa, instructions=moved)
+
+    def _described(self) -> Isa:
         if _HERE in self.description.parents:
             from rvsim.isa.bundle import bundled
 

@@ -26,6 +26,12 @@ class InputFileError(RvsimError):
     exit_status = 65
 
 
+class CoprocessorError(RvsimError):
+    """A coprocessor of the user's own that cannot be loaded, fails, or does not keep the protocol."""
+
+    exit_status = 65
+
+
 class ElfError(RvsimError):
     """An ELF that cannot be read, is not for this machine, or does not fit into memory."""
 

@@ -302,7 +302,6 @@ def load_snapshot(args: argparse.Namespace, streams: dict[str, Any]) -> Machine:
         for option, value in (
             ("ARGS", args.args),
             ("--core", args.core != DEFAULT_CORE),
-            ("--accel", args.accel != "off"),
             ("--set", args.set),
             ("--platform", args.platform),
             ("--icache", args.icache),
@@ -321,7 +320,10 @@ def load_snapshot(args: argparse.Namespace, streams: dict[str, Any]) -> Machine:
     from rvsim.machine import Machine
 
     limit = (args.memory_limit or DEFAULT_MEMORY_MIB) << 20
-    machine = Machine.load(args.elf, host_dir=args.host_dir, memory_limit=limit, engine=args.engine, **streams)
+    accel = None if args.accel == "off" else args.accel
+    machine = Machine.load(
+        args.elf, accel=accel, host_dir=args.host_dir, memory_limit=limit, engine=args.engine, **streams
+    )
     check_files(args, machine.program)
     return machine
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from accel import registry
 from rvsim.isa import names
 from rvsim.isa.bundle import bundled
-from rvsim.isa.disassemble import disassemble, find
+from rvsim.isa.disassemble import disassemble, find, operand_text
 from rvsim.machine.memory import Region
 
 if TYPE_CHECKING:
@@ -28,14 +28,10 @@ def explain(machine: Machine, pc: int, cause: int, tval: int, fault: AccessFault
     """
     what = names.EXCEPTIONS.get(cause, f"exception {cause}")
     where = machine.program.where(pc)
-    raw = machine.hart.peek(pc, 4) or machine.hart.peek(pc, 2)
-    word = int.from_bytes(raw, "little") if raw else 0
-    word = word if word & 3 == 3 else word & 0xFFFF
-    text = disassemble(machine.isa, word, pc) if raw else "no memory"
+    word = _word(machine, pc) or 0
+    text = text_at(machine, pc)
     own = machine.added_instruction(word)
     mtvec = machine.csrs.mtvec
-    if own is not None:
-        text = own.mnemonic
     if cause == ILLEGAL and own is not None:
         return f"illegal instruction {text} at {where}: its behaviour ({own.where}) raises this"
     if cause == ILLEGAL:
@@ -57,6 +53,23 @@ def explain(machine: Machine, pc: int, cause: int, tval: int, fault: AccessFault
     if cause == BREAKPOINT:
         return f"breakpoint ({text}) at {where}, and no debugger; an assertion or abort of the program?"
     return f"{what} at {where} ({text}), and the program has no trap handler (mtvec is {mtvec})"
+
+
+def text_at(machine: Machine, pc: int) -> str:
+    """The instruction at an address, disassembled."""
+    word = _word(machine, pc)
+    if word is None:
+        return "no memory"
+    own = machine.added_instruction(word)
+    if own is None:
+        return disassemble(machine.isa, word, pc)
+    return f"{own.mnemonic} {operand_text(own, word, pc)}".rstrip()
+
+
+def _word(machine: Machine, pc: int) -> int | None:
+    raw = machine.hart.peek(pc, 4) or machine.hart.peek(pc, 2)
+    word = int.from_bytes(raw, "little") if raw else None
+    return word if word is None or word & 3 == 3 else word & 0xFFFF
 
 
 def illegal_hint(word: int, coprocessor: int | None) -> str:

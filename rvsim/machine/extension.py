@@ -54,12 +54,6 @@ def issues(instruction: Instruction) -> bool:
     return any(op.code == "call" and op.attr == "coprocessor_issue" for op in walk(instruction.body))
 
 
-def with_major_opcode(instruction: Instruction, opcode: int) -> Instruction:
-    """The same instruction under another major opcode (bits 6:0)."""
-    match = instruction.match & ~0x7F | opcode
-    return Instruction(**{**{f: getattr(instruction, f) for f in instruction.__struct_fields__}, "match": match})
-
-
 def load_extension(path: str) -> Isa:
     """Parse a file of `--isa-ext`; its warnings are in the result."""
     from rvsim.isa import model
@@ -82,11 +76,9 @@ def added_instructions(
     added: list[tuple[Instruction, Isa, str]] = []
     warnings: list[str] = []
     if coprocessor is not None:
-        isa, opcode = coprocessor.isa(), coprocessor.major_opcode
+        isa = coprocessor.isa()
         warnings += isa.warnings
-        for instruction in isa.instructions:
-            class_ = "coprocessor" if issues(instruction) else "custom"
-            added.append((instruction if opcode is None else with_major_opcode(instruction, opcode), isa, class_))
+        added += [(i, isa, "coprocessor" if issues(i) else "custom") for i in isa.instructions]
     for file in files:
         isa = load_extension(file)
         warnings += isa.warnings

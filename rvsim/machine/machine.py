@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from accel.protocol import AccessFault, Coprocessor
     from rvsim.isa.ir import Instruction, Isa
     from rvsim.machine.caches import Caches
+    from rvsim.machine.coprocessor import Attached
     from rvsim.machine.counted import Cost, Moment, Raw, Stepped
     from rvsim.machine.device import Device
     from rvsim.machine.extension import Context, Routines
@@ -75,8 +76,8 @@ class Machine:
         The guest's command line behind the program's name.
     core : str
         Name of a core's timing table, or a TOML file.
-    accel : str
-        ``off``, ``on``, a coprocessor's name, or a TOML file.
+    accel : str or Coprocessor
+        ``off``, ``on``, a coprocessor's name, a TOML file, ``FILE.py`` or ``FILE.py:Class``; or an object of one's own.
     icache, dcache : str, optional
         A cache of the core, ``SIZE,WAYS,LINE_BYTES`` and words (docs/caches.md), such as ``16K,4,32,plru``; ``off``.
     platform : str, optional
@@ -125,7 +126,7 @@ class Machine:
         *,
         args: Sequence[str] = (),
         core: str = "ibex-small",
-        accel: str = "off",
+        accel: str | Coprocessor = "off",
         isa: str = DEFAULT,
         platform: str | None = None,
         icache: str | None = None,
@@ -151,7 +152,7 @@ class Machine:
         self.options: dict[str, Any] = {
             "args": list(args),
             "core": str(core),
-            "accel": str(accel),
+            "accel": os.fspath(accel) if isinstance(accel, (str, os.PathLike)) else snapshot.OBJECT,
             "isa": isa,
             "platform": None if platform is None else str(platform),
             "settings": {key: str(value) for key, value in settings.items()},
@@ -168,6 +169,7 @@ class Machine:
         if self.platform and self.platform.clock_mhz is not None and "clock_mhz" not in of_core:
             self.timing = self.timing.replace(clock_mhz=self.platform.clock_mhz)
         self.coprocessor = _coprocessor(accel, of_accel)
+        self.attached: Attached | None = None
         self.selection: Selection = select(isa)
         lacking = warning(missing(program.arch, program.flags, self.selection), self.selection)
         self.warnings: list[str] = [*program.notes, *([lacking] if lacking else [])]
@@ -304,13 +306,16 @@ class Machine:
     def _add_instructions(self) -> Context | None:
         """Have the hart execute added instructions; what their behaviours act on."""
         self.routines: Routines | None = None
+        calls: dict[str, Callable[..., int | None]] = {"fence_i": self.hart.fence_i}
+        if self.coprocessor is not None:
+            from rvsim.machine.coprocessor import Attached
+
+            self.attached = Attached(self.coprocessor, self)
+            calls["coprocessor_issue"] = self.attached.issue
         if not self._extensions:
             return None
         from rvsim.machine import extension
 
-        calls: dict[str, Callable[..., int | None]] = {"fence_i": self.hart.fence_i}
-        if self.coprocessor is not None:
-            calls["coprocessor_issue"] = self._issue
         context = extension.Context(self.hart, self.csrs, [isa for _, isa, _ in self._extensions], calls)
         self.routines = extension.Routines(self.hart, [i for i, _, _ in self._extensions], context.own)
         for instruction, _, class_ in self._extensions:
@@ -390,7 +395,7 @@ class Machine:
         self.hart.pc = self.program.entry
         self._seconds = 0.0
         self._stop = Stop("limit", self.program.entry)
-        self._coprocessor_fault: AccessFault | None = None
+        self.coprocessor_fault: AccessFault | None = None
         self._trapped_at = -1
 
     def _load(self) -> None:
@@ -585,34 +590,10 @@ class Machine:
         assert self.routines is not None
         return self.routines.number(index, word, pc)
 
-    def _issue(self, function: int, rs1: int, rs2: int) -> int:
-        assert self.coprocessor is not None and self.context is not None
-        pc = self.context.pc
-        response = self.coprocessor.issue(function, rs1, rs2, self, self.hart.cycles, pc)
-        if response.stall_cycles:
-            self.hart.stall_cycles += response.stall_cycles
-            self._stall(pc, response.stall_cycles, "coprocessor")
-        if response.fault is not None:
-            fault = response.fault
-            self._coprocessor_fault = fault
-            raise GuestTrap(0, 7 if fault.write else 5, fault.address & 0xFFFF_FFFF)
-        return response.value
-
-    # The memory port of a coprocessor (accel.protocol.MemoryPort).
-    def view(self, address: int, size: int, write: bool) -> memoryview:
-        """Guest memory that a coprocessor reads or writes; see `accel.protocol.MemoryPort`."""
-        view = None
-        if 0 <= address < 1 << 32 and 0 < size < 1 << 32:
-            view = self.hart.view(address, size, write)
-        if view is None:
-            from accel.protocol import PortFault
-
-            raise PortFault(address, size, write)
-        return memoryview(view)
-
-    def count(self, address: int, kind: str, accesses: int, bytes_: int) -> None:
-        """Add a coprocessor's traffic; see `accel.protocol.MemoryPort`."""
-        self.hart.count_access(address, kind == "store", accesses, bytes_)
+    def wait_for_coprocessor(self, pc: int, cycles: int) -> None:
+        """Have the hart stand still at an instruction."""
+        self.hart.stall_cycles += cycles
+        self._stall(pc, cycles, "coprocessor")
 
     # ------------------------------------------------------------ running
     def run(self, max_instructions: int | None = None) -> RunResult:
@@ -731,13 +712,13 @@ class Machine:
         stuck = hart.instructions == self._trapped_at
         if csrs.mtvec & ~3 and not stuck:
             self._trapped_at = hart.instructions
-            self._coprocessor_fault = None
+            self.coprocessor_fault = None
             self._enter_trap(irq, cause, tval, pc)
             return None
         from rvsim.machine.diagnosis import explain
 
-        message = explain(self, pc, cause, tval, self._coprocessor_fault)
-        self._coprocessor_fault = None
+        message = explain(self, pc, cause, tval, self.coprocessor_fault)
+        self.coprocessor_fault = None
         if stuck:
             message += "; this is the first instruction of the trap handler that mtvec names"
         return Stop(_STOP_REASONS.get(cause, "trap"), pc, message=message)
@@ -856,6 +837,7 @@ class Machine:
         cls,
         path: str | os.PathLike[str],
         *,
+        accel: str | Coprocessor | None = None,
         host_dir: str | None = None,
         stdout: Callable[[bytes], object] | None = None,
         stderr: Callable[[bytes], object] | None = None,
@@ -867,6 +849,8 @@ class Machine:
 
         Parameters
         ----------
+        accel : str or Coprocessor, optional
+            The coprocessor once more, where it is Python code of the user's own: a file does not decide what runs here.
         host_dir : str, optional
             The folder whose files the guest reaches; files that it had open are opened again there.
         stdout, stderr, stdin : callable, optional
@@ -888,6 +872,7 @@ class Machine:
         return snapshotfile.load(
             cls,
             os.fspath(path),
+            accel=accel,
             host_dir=host_dir,
             stdout=stdout,
             stderr=stderr,
@@ -898,7 +883,7 @@ class Machine:
 
     def progress(self) -> dict[str, Any]:
         """What a snapshot keeps of the run itself."""
-        fault = self._coprocessor_fault
+        fault = self.coprocessor_fault
         return {
             "stop": list(self._stop),
             "trapped_at": self._trapped_at,
@@ -916,7 +901,7 @@ class Machine:
             from accel.protocol import AccessFault
 
             fault = AccessFault(*fault)
-        self._coprocessor_fault = fault
+        self.coprocessor_fault = fault
         self.stalls.clear()
         self.stalls.update({int(pc): int(cycles) for pc, cycles in progress["stalls"]})
         self.trapped.clear()
@@ -1102,12 +1087,20 @@ class Machine:
         )
 
 
-def _coprocessor(name: str, settings: Mapping[str, str]) -> Coprocessor | None:
-    if name == "off":
+def _coprocessor(wanted: str | Coprocessor, settings: Mapping[str, str]) -> Coprocessor | None:
+    if wanted == "off":
         return None
-    from accel import registry
+    if isinstance(wanted, (str, os.PathLike)):
+        from accel import registry
 
-    return registry.load(name, settings)
+        return registry.load(os.fspath(wanted), settings)
+    from accel.protocol import Coprocessor
+
+    if not isinstance(wanted, Coprocessor):
+        raise UsageError(f"accel: expected a name, a file or an accel.Coprocessor, found {wanted!r}")
+    if settings:
+        raise UsageError(f"accel.{next(iter(settings))}: an object has its parameters already; make it with others")
+    return wanted
 
 
 def _platform(name: str | None, settings: Mapping[str, str]) -> Platform | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from rvsim.machine.functions import NOWHERE, Functions
 from rvsim.machine.result import (
-    AcceleratorReport,
     Count,
     FunctionProfile,
     LineProfile,
@@ -60,10 +59,10 @@ def build_result(
         by_pc += machine.trap_cycles().items()
     by_pc += machine.stalls.items()
     report = None
-    if coprocessor is not None:
-        import msgspec
-
-        report = msgspec.convert(coprocessor.report(cycles), AcceleratorReport)
+    if machine.attached is not None:
+        classes_ = dict(enumerate(machine.classes))
+        waited = {pc for pc, number, _, _, _ in rows if classes_.get(number) == "coprocessor"}
+        report = machine.attached.report(cycles, sum(machine.stalls.get(pc, 0) for pc in waited))
     caches = machine.caches.reports() if machine.caches else {}
     traffic, symbols = _traffic(machine, *fetch_and_access)
     result = RunResult(

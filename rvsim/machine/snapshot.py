@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from rvsim.machine.machine import Machine
 
 
+OBJECT = "object of Python"
+"""What options say of a coprocessor that was given as an object."""
+
+
 class Checkpoint(Record):
     """A state in memory; `instructions` and `cycles` say where it stands."""
 
@@ -59,8 +63,8 @@ def _parts(machine: Machine) -> dict[str, Any]:
         parts["caches"] = machine.caches
     if machine.timed is not None:
         parts["timed"] = machine.timed
-    if machine.coprocessor is not None:
-        parts["coprocessor"] = machine.coprocessor
+    if machine.attached is not None:
+        parts["coprocessor"] = machine.attached
     return parts
 
 
@@ -100,10 +104,22 @@ def sources(options: dict[str, Any]) -> dict[str, dict[str, str]]:
         *options["isa_ext"],
         *(options[key] for key in ("core", "accel", "platform") if str(options[key]).endswith(".toml")),
     ]
-    return {path: _texts(path) for path in named}
+    if code := python_file(options["accel"]):
+        named.append(code)
+    return {path: sources_of(path) for path in named}
 
 
-def _texts(path: str) -> dict[str, str]:
+def python_file(accel: str) -> str:
+    """The file where ``--accel`` names Python code, FILE.py or FILE.py:Class; else empty."""
+    if ".py" not in accel:
+        return ""
+    from accel.plugin import split
+
+    return (split(accel) or ("", ""))[0]
+
+
+def sources_of(path: str) -> dict[str, str]:
+    """Texts of one file and of what it imports as CoreDSL, by file name."""
     import re
 
     folder, names, texts = os.path.dirname(path), [os.path.basename(path)], dict[str, str]()

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 import msgspec
 
-from rvsim.errors import InputFileError, OutputError, RvsimError
+from rvsim.errors import CoprocessorError, InputFileError, OutputError, RvsimError, UsageError
 from rvsim.machine import snapshot
 from rvsim.machine.hostfs import MAX_OPEN, HostFiles
 
 if TYPE_CHECKING:
+    from accel.protocol import Coprocessor
     from rvsim.machine.machine import Machine
 
 MAGIC = b"rvsim snapshot\n"
@@ -334,15 +335,27 @@ def _write(path: str, data: bytes) -> None:
 
 
 # -------------------------------------------------------------------------------------------------------------- reading
-def load(class_: type[Machine], path: str, *, host_dir: str | None, memory_limit: int, **streams: Any) -> Machine:
+def load(
+    class_: type[Machine],
+    path: str,
+    *,
+    accel: str | Coprocessor | None,
+    host_dir: str | None,
+    memory_limit: int,
+    **streams: Any,
+) -> Machine:
     """Read a snapshot file; see `Machine.load`."""
     # A folder that cannot be opened is the caller's mistake, not the file's.
     HostFiles(host_dir)
     try:
         outer = _read(path, memory_limit)
-        return _build(class_, outer, host_dir=host_dir, memory_limit=memory_limit, **streams)
+        return _build(class_, outer, accel, host_dir=host_dir, memory_limit=memory_limit, **streams)
     except _Damaged as error:
         raise InputFileError(f"{path} {error}; make the snapshot again") from None
+    except _Unasked as error:
+        raise UsageError(f"{path} {error}") from None
+    except CoprocessorError:
+        raise
     except RvsimError as error:
         raise InputFileError(f"{path}: {error}") from None
     except (
@@ -362,6 +375,10 @@ def load(class_: type[Machine], path: str, *, host_dir: str | None, memory_limit
 
 class _Damaged(Exception):
     """What the file is instead of a snapshot."""
+
+
+class _Unasked(Exception):
+    """A coprocessor that the caller has to give, or must not."""
 
 
 def _read(path: str, memory_limit: int) -> Outer:
@@ -401,7 +418,9 @@ def _read(path: str, memory_limit: int) -> Outer:
         raise _Damaged(f"is damaged ({error or type(error).__name__})") from None
 
 
-def _build(class_: type[Machine], outer: Outer, *, memory_limit: int, **given: Any) -> Machine:
+def _build(
+    class_: type[Machine], outer: Outer, accel: str | Coprocessor | None, *, memory_limit: int, **given: Any
+) -> Machine:
     from rvsim.machine.elf import parse_elf
 
     if len(outer.image) > MAX_IMAGE or len(bytes(outer.rest)) > MAX_REST:
@@ -417,6 +436,7 @@ def _build(class_: type[Machine], outer: Outer, *, memory_limit: int, **given: A
         for key in ("core", "accel", "platform"):
             if str(saved[key]).endswith(".toml"):
                 options[key] = files[saved[key]]
+        options["accel"] = _coprocessor(saved["accel"], options["accel"], inner.sources, accel)
         machine = class_(program, **{**options, **given, "memory_limit": memory_limit})
     machine.options = {**saved, "host_dir": given["host_dir"]}
     machine.sources = inner.sources
@@ -425,6 +445,38 @@ def _build(class_: type[Machine], outer: Outer, *, memory_limit: int, **given: A
     _check(parts, inner.state["progress"])
     snapshot.restore_state(machine, {**inner.state, "parts": parts})
     return machine
+
+
+def _coprocessor(
+    saved: str, found: str, sources: dict[str, dict[str, str]], given: str | Coprocessor | None
+) -> str | Coprocessor:
+    """What to attach, `found` being where the saved file lies now: never code that only a snapshot names."""
+    if not _is_code(found):
+        if given is not None:
+            raise _Unasked("is a snapshot and has its own --accel: leave them out")
+        return found
+    if given is None:
+        what = "an object" if saved == snapshot.OBJECT else saved
+        raise _Unasked(
+            f"is of a machine whose coprocessor is Python code, {what}, which a snapshot does not bring along: give it "
+            "once more (--accel)"
+        )
+    file = snapshot.python_file(given) if isinstance(given, str) else ""
+    before = sources.get(snapshot.python_file(saved))
+    if file and before and [*snapshot.sources_of(file).values()] != [*before.values()]:
+        raise _Unasked(f"is of another coprocessor than {file} is now: its text has changed")
+    return given
+
+
+def _is_code(accel: str) -> bool:
+    """Whether `--accel` leads to Python code outside installed packages."""
+    if accel == snapshot.OBJECT or snapshot.python_file(accel):
+        return True
+    if not accel.endswith(".toml"):
+        return False
+    with open(accel, "rb") as file:
+        kind = msgspec.toml.decode(file.read(), type=dict[str, Any]).get("kind")
+    return isinstance(kind, str) and bool(snapshot.python_file(kind))
 
 
 def _fill(machine: Machine, memory: Memory) -> None:

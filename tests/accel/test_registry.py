@@ -11,7 +11,7 @@ from accel.conv.coprocessor import ConvCoprocessor
 from rvsim.errors import UsageError
 
 GOOD = (Path(registry.__file__).parent / "conv" / "presets" / "conv-8x8.toml").read_text()
-KINDS = " or ".join(map(repr, registry.kinds()))
+KINDS = ", ".join(map(repr, registry.kinds()))
 
 
 def test_names() -> None:
@@ -67,7 +67,7 @@ def test_a_file(tmp_path: Path) -> None:
         (
             "conv-8x9",
             {},
-            f"expected an accelerator, one of {', '.join(registry.names())} or FILE.toml, "
+            f"expected an accelerator, one of {', '.join(registry.names())}, FILE.toml or FILE.py, "
             "found 'conv-8x9'; did you mean 'conv-8x8'?",
         ),
         (
@@ -122,8 +122,8 @@ def test_messages(name: str, overrides: dict[str, str], message: str) -> None:
             "expected the key 'pe_rows' (an integer from 1 to 255), found none; add a line 'pe_rows = ...'",
         ),
         (GOOD.replace("pe_rows = 8", "pe_rows = 8.5"), "key 'pe_rows': expected an integer from 1 to 255, found 8.5"),
-        (GOOD.replace('kind = "conv"', 'kind = "cnv"'), f"key 'kind': expected {KINDS}, found 'cnv'"),
-        (GOOD.replace('kind = "conv"', ""), f"key 'kind': expected {KINDS}, found 'none'"),
+        (GOOD.replace('kind = "conv"', 'kind = "cnv"'), f"key 'kind': expected {KINDS} or FILE.py, found 'cnv'"),
+        (GOOD.replace('kind = "conv"', ""), f"key 'kind': expected {KINDS} or FILE.py, found 'none'"),
         ("= 3", "expected TOML, found something else: "),
         ("\xff", "expected TOML, found something else: "),
     ],

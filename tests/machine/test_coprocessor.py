@@ -173,7 +173,7 @@ def test_an_access_fault_is_reported_with_the_pc_of_the_start(name: str) -> None
     assert m.pc == at + 8
     kind = {5: "load access fault", 7: "store access fault"}[cause]
     assert result.message == (
-        f"{kind}: the coprocessor's command at {at:#010x} {what}, outside memory; reported by conv.wait at "
+        f"{kind}: the coprocessor's command at {at:#010x} {what}, outside memory; reported by conv.wait a2 at "
         f"{at + 8:#010x}; memory is ram 0x80000000-0x80ffffff (add more with --memory NAME=ADDRESS,SIZE_KIB)"
     )
 
