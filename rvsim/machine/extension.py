@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rvsim.errors import InputFileError, UsageError
 from rvsim.isa.evaluate import BehaviourError, Trap, execute
-from rvsim.isa.ir import Instruction, Isa, walk, wrap
+from rvsim.isa.ir import Field, Instruction, Isa, walk, wrap
 from rvsim.isa.routine import NoRoutine, OwnRegisters, access_pieces, routine, uses_pc
 from rvsim.machine._hart import GuestTrap
 
@@ -96,6 +96,63 @@ def added_instructions(
     return added, warnings
 
 
+class PlainIssue(NamedTuple):
+    """An instruction that does nothing but ``X[rd] = coprocessor_issue(function, X[rs1], X[rs2])``.
+
+    Operands are fields, or constants where the behaviour has those; `rd` is None where nothing is written.
+    """
+
+    function: int
+    operands: tuple[Field | int, Field | int]
+    rd: Field | None
+
+
+def plain_issue(instruction: Instruction) -> PlainIssue | None:
+    """What such an instruction hands over; None for any other, which the evaluator has to execute."""
+    fields = {field.name: field for field in instruction.fields}
+    values: dict[int, Field | int] = {}
+    tests: dict[int, list[int]] = {}
+    for op in instruction.static:
+        if op.code in ("const", "field"):
+            values[op.result] = op.attr if op.code == "const" else fields[op.attr]
+        elif op.code == "eq":
+            tests[op.result] = op.args
+        else:
+            return None
+    registers: dict[int, Field] = {}
+    found: tuple[int, list[Field | int]] | None = None
+    rd: Field | None = None
+    for op in instruction.body:
+        if op.code == "if" and found and rd is None and op.bodies[0] == [] and len(op.bodies[1]) == 1:
+            condition = [values.get(each) for each in tests.get(op.args[0], [])]
+            op = op.bodies[1][0]
+            if 0 not in condition or values.get(op.args[0]) not in condition:
+                return None
+        if op.code == "get" and op.attr == "X" and not found and isinstance(of := values.get(op.args[0]), Field):
+            registers[op.result] = of
+        elif op.code == "call" and op.attr == "coprocessor_issue" and not found:
+            operands = [registers.get(each, values.get(each)) for each in op.args]
+            function, *others = operands
+            if not isinstance(function, int) or any(
+                each is None or (isinstance(each, Field) and n not in registers)
+                for n, each in zip(op.args[1:], others, strict=True)
+            ):
+                return None
+            found = op.result, operands  # type: ignore[assignment]
+        elif op.code == "put" and op.attr == "X" and found and op.args[1] == found[0] and rd is None:
+            of = values.get(op.args[0])
+            if not isinstance(of, Field):
+                return None
+            rd = of
+        else:
+            return None
+    if found is None:
+        return None
+    function, first, second = found[1]
+    assert isinstance(function, int)
+    return PlainIssue(function, (first, second), rd)
+
+
 class Context:
     """What behaviours of added instructions act on: the hart, and registers of their own.
 
@@ -115,6 +172,7 @@ class Context:
         self.hart, self.csrs, self.calls = hart, csrs, calls
         self.pc = 0
         self.tval: int | None = None
+        self.plain: dict[int, PlainIssue | None] = {}  # by identity of the instruction
         self.own = OwnRegisters()
         self.wide: dict[str, list[int]] = {}  # files of registers that have more than 64 bits
         self.types: dict[str, tuple[int, bool]] = {}
@@ -212,6 +270,20 @@ class Context:
             When the behaviour does not end.
         """
         self.pc, self.tval = pc, None
+        key = id(instruction)
+        if key not in self.plain:
+            self.plain[key] = plain_issue(instruction)
+        plain = self.plain[key]
+        if plain is not None:
+            read, (first, second) = self.hart.register, plain.operands
+            answer = self.calls["coprocessor_issue"](
+                plain.function,
+                first if isinstance(first, int) else read(first.extract(word)),
+                second if isinstance(second, int) else read(second.extract(word)),
+            )
+            if plain.rd is not None:
+                self.hart.set_register(plain.rd.extract(word), answer or 0)
+            return None
         try:
             target = execute(instruction, word, pc, self)
         except Trap as trap:

@@ -12,6 +12,7 @@ import pytest
 from accel import AccessFault, Coprocessor, InstructionCoprocessor, MemoryPort, Response, instruction
 from rvsim.errors import CoprocessorError, InputFileError, UsageError
 from rvsim.machine import Machine
+from rvsim.machine.extension import plain_issue
 from rvsim.machine.machine import STEPPED
 from tests.machine.guest import (
     A0,
@@ -394,3 +395,37 @@ def test_lui_is_left_alone() -> None:
     m = machine(lui(A0, 1), accel=multiplier())
     m.run(1)
     assert m.registers[A0] == 0x1000
+
+
+# ------------------------------------------------------------------------------------------------------- the short way
+
+ANSWER = "unsigned<32> answer = coprocessor_issue(7, X[rs1], X[rd]); "
+BEHAVIOURS = [
+    ("{ " + ANSWER + "if (rd != 0) X[rd] = answer; }", (7, "rs1", "rd", "rd")),
+    ("{ " + ANSWER + "X[rd] = answer; }", (7, "rs1", "rd", "rd")),
+    ("{ coprocessor_issue(1, 5, X[rs1]); }", (1, 5, "rs1", None)),
+    ("{ unsigned<32> answer = coprocessor_issue(0, 0, 0); if (rd != 0) X[rd] = answer; }", (0, 0, 0, "rd")),
+    ("{ " + ANSWER + "if (rd != 0) X[rs1] = answer; }", None),
+    ("{ " + ANSWER + "if (rs1 != 0) X[rd] = answer; }", None),
+    ("{ " + ANSWER + "if (rd != 1) X[rd] = answer; }", None),
+    ("{ " + ANSWER + "if (rd == 0) X[rd] = answer; }", (7, "rs1", "rd", None)),
+    ("{ " + ANSWER + "if (rd != 0) X[rd] = answer ^ 1; }", None),
+    ("{ " + ANSWER + "if (rd != 0) X[rd] = X[rs1]; }", None),
+    ("{ " + ANSWER + "if (rd != 0) { X[rd] = answer; X[rs1] = answer; } }", None),
+    ("{ coprocessor_issue(rd, X[rs1], 0); }", None),
+    ("{ coprocessor_issue(1, rs1, 0); }", None),
+    ("{ coprocessor_issue(1, X[1], 0); }", None),
+    ("{ coprocessor_issue(1, X[rs1], 0); coprocessor_issue(2, X[rs1], 0); }", None),
+    ("{ X[rd] = coprocessor_issue(1, X[rs1], 0); PC = X[rs1]; }", None),
+    ("{ if (X[rs1] != 0) coprocessor_issue(1, X[rs1], 0); }", None),
+    ("{ if (rd != 0) X[rd] = X[rs1]; }", None),
+]
+
+
+@pytest.mark.parametrize(("behaviour", "wanted"), BEHAVIOURS)
+def test_what_only_issues_takes_the_short_way(tmp_path: Path, behaviour: str, wanted: tuple[Any, ...] | None) -> None:
+    (instruction_,) = described(tmp_path, behaviour, EXTERN).isa().instructions
+    plain = plain_issue(instruction_)
+    names = {id(f): f.name for f in instruction_.fields}
+    found = plain and (plain.function, *(names.get(id(each), each) for each in (*plain.operands, plain.rd)))
+    assert found == wanted
