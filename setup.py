@@ -62,6 +62,7 @@ def extensions() -> list[Extension]:
         ),
         extension("rvsim.timing._exact", ["-O2"], ["rvsim/timing/exact"]),
         extension("accel.conv._kernel", ["-O3"], ["accel/conv"]),
+        extension("accel.conv._mapping", ["-O2"], ["accel/conv"]),
     ]
 
 

@@ -111,6 +111,16 @@ class ConvLayer(msgspec.Struct, frozen=True):
         return 0 if self.operation == Operation.ADD else self.pad_top
 
     @property
+    def shape(self) -> ConvLayer:
+        """The same layer without what timing does not depend on: equal for layers of equal cost."""
+        return ConvLayer(
+            self.operation,
+            *(0, 0, int(self.has_weights and self.bias != 0), 0, 0, 0),
+            *(getattr(self, name) for name in self.__struct_fields__[7:20]),
+            *(self.rows_above, self.pad_left, 0, 0, 0, 0),
+        )
+
+    @property
     def depth(self) -> int:
         """Elements of the (first) input that make one output element: products in a sum, or taps of a pool."""
         taps = self.kernel_height * self.kernel_width

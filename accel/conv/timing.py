@@ -1,9 +1,8 @@
 """How long a layer takes and what it moves: a pure function of the parameters and the layer's shape.
 
-A first model. A layer is a matrix product of M output pixels, K products a sum and N output channels; a depthwise
-layer is one such product an input channel. The PE array runs it in *folds*, as SCALE-Sim does (Samajdar et al., "A
-Systematic Methodology for Characterizing Scalability of DNN Accelerators using SCALE-Sim", ISPASS 2020, its
-analytical model):
+A layer is a matrix product of M output pixels, K products a sum and N output channels. The controller cuts it into
+tiles that fit the buffers; the PE array runs a tile in *folds*, as SCALE-Sim does (Samajdar et al., "A Systematic
+Methodology for Characterizing Scalability of DNN Accelerators using SCALE-Sim", ISPASS 2020, its analytical model):
 
 | dataflow | over the rows | over the columns | streamed, T steps |
 |---|---|---|---|
@@ -11,24 +10,32 @@ analytical model):
 | ws | K products | N channels | M pixels |
 | is | K products | M pixels | N channels |
 
-Transfers are double-buffered behind the array, requantisation is pipelined behind it, and what does not fit behind it
-stalls.
-
-Left to a deeper model: halves of a buffer, the halo that neighbouring input tiles share, NHWC rows of which a
-depthwise fold wants one channel, bursts, and competition with the hart for the memory.
+`accel/conv/_mapping.pyx` has the model and the search for the best tiles, docs/coprocessor.md both in words.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Literal
 
 import msgspec
 
 from accel.conv import descriptor
 from accel.conv.descriptor import ConvLayer, Operation
 from accel.conv.parameters import ConvParameters
+from rvsim.errors import UsageError
 
-ACCUMULATOR_BYTES = 4
+LoopOrder = Literal["mnk", "mkn", "nmk", "nkm", "kmn", "knm"]
+
+DENSE, DEPTHWISE, POOL, ADD = range(4)  # as in _mapping.pyx
+_KINDS = {
+    "CONV_2D": DENSE,
+    "DEPTHWISE_CONV_2D": DEPTHWISE,
+    "FULLY_CONNECTED": DENSE,
+    "AVERAGE_POOL_2D": POOL,
+    "MAX_POOL_2D": POOL,
+    "ADD": ADD,
+}
 
 
 class Transfer(msgspec.Struct, frozen=True):
@@ -39,15 +46,64 @@ class Transfer(msgspec.Struct, frozen=True):
     bytes : int
         Useful bytes.
     accesses : int
-        Bus cycles they take.
+        Bus cycles they take: a run of neighbouring bytes starts a bus cycle of its own.
     """
 
     bytes: int = 0
     accesses: int = 0
 
 
+class Mapping(msgspec.Struct, frozen=True):
+    """How a layer was cut into tiles.
+
+    Attributes
+    ----------
+    batches, height, width : int
+        Output pixels of a tile.
+    output_channels, input_channels : int
+        Channels of a tile; 1 input channel for layers that keep channels apart.
+    kernel_height, kernel_width : int
+        Taps of a tile: all, unless one input channel of a single pixel does not fit.
+    loop_order : str
+        Loops over the tiles from the outermost: m pixels, n output channels, k input channels and taps.
+    tiles : int
+        How many.
+    """
+
+    batches: int
+    height: int
+    width: int
+    output_channels: int
+    input_channels: int
+    kernel_height: int
+    kernel_width: int
+    loop_order: LoopOrder
+    tiles: int
+
+
+class BufferTraffic(msgspec.Struct, frozen=True):
+    """Elements that the PE array takes from the buffers and leaves there.
+
+    Attributes
+    ----------
+    input_reads, weight_reads : int
+        int8 operands; padding counts, since it takes a cycle like any other.
+    input_writes, weight_writes : int
+        int8 operands loaded.
+    sum_writes, sum_reads : int
+        Partial sums: every one is written when a fold leaves it, and read for the next fold or to be requantised.
+    """
+
+    input_reads: int = 0
+    weight_reads: int = 0
+    input_writes: int = 0
+    weight_writes: int = 0
+    sum_writes: int = 0
+    sum_reads: int = 0
+
+
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """Cycles and traffic of one command.
+    """Cycles and traffic of one command, in cycles of the coprocessor's clock.
 
     Attributes
     ----------
@@ -58,13 +114,23 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     fill_drain_cycles : int
         PE array loading stationary operands, filling and draining.
     requantise_cycles : int
-        Requantisation that the array does not hide.
+        PE array waiting for the requantisation of an earlier tile, or ended before it.
     stall_cycles : int
-        Waiting for the memory port.
+        PE array waiting for the memory port, or ended before it.
+    folds : int
+        Times the array was loaded.
+    mapping_efficiency : float
+        Share of the PEs that hold work, over all folds, 0 to 1; SCALE-Sim's "mapping efficiency".
     descriptor, input, weights, bias, multiplier, shift : Transfer
         Loads.
+    sums_in, sums_out : Transfer
+        Partial sums of `accumulator_bits` that do not fit the output buffer, loaded again and stored.
     output, status : Transfer
         Stores; `status` is word 27 of the descriptor.
+    buffers : BufferTraffic
+        Between array and buffers.
+    mapping : Mapping or None
+        None if the command was refused.
     """
 
     issue_cycles: int = 0
@@ -72,45 +138,30 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     fill_drain_cycles: int = 0
     requantise_cycles: int = 0
     stall_cycles: int = 0
+    folds: int = 0
+    mapping_efficiency: float = 0.0
     descriptor: Transfer = Transfer()
     input: Transfer = Transfer()
     weights: Transfer = Transfer()
     bias: Transfer = Transfer()
     multiplier: Transfer = Transfer()
     shift: Transfer = Transfer()
+    sums_in: Transfer = Transfer()
+    sums_out: Transfer = Transfer()
     output: Transfer = Transfer()
     status: Transfer = Transfer()
+    buffers: BufferTraffic = BufferTraffic()
+    mapping: Mapping | None = None
 
     @property
     def cycles(self) -> int:
         """From conv.start until the coprocessor is idle."""
-        return (
-            self.issue_cycles
-            + self.compute_cycles
-            + self.fill_drain_cycles
-            + self.requantise_cycles
-            + self.stall_cycles
-        )
+        return self.issue_cycles + self.layer_cycles
 
-
-class Product(NamedTuple):
-    """`groups` matrix products: M x K (input) times K x N (weights)."""
-
-    groups: int
-    m: int
-    k: int
-    n: int
-
-    @classmethod
-    def of(cls, layer: ConvLayer) -> Product:
-        """Give the products a layer consists of."""
-        groups = layer.input_channels if layer.operation == Operation.DEPTHWISE_CONV_2D else 1
-        return cls(
-            groups,
-            layer.batches * layer.output_height * layer.output_width,
-            layer.depth,
-            layer.output_channels // groups,
-        )
+    @property
+    def layer_cycles(self) -> int:
+        """From the judged descriptor until the coprocessor is idle."""
+        return self.compute_cycles + self.fill_drain_cycles + self.requantise_cycles + self.stall_cycles
 
 
 def refused(parameters: ConvParameters) -> Timing:
@@ -124,40 +175,102 @@ def refused(parameters: ConvParameters) -> Timing:
     )
 
 
-def estimate(parameters: ConvParameters, layer: ConvLayer) -> Timing:
-    """Time a layer that `accel.conv.descriptor.check` passed.
+def estimate(layer: ConvLayer, parameters: ConvParameters) -> Timing:
+    """Time a layer, under the mapping of least cycles or the one that the parameters give.
 
-    A pool or an ADD, which has no products, takes a column of the array an element or tap, and reads its operands once.
+    Parameters
+    ----------
+    layer : ConvLayer
+        One that `accel.conv.descriptor.check` passes; of the addresses only the bias's matters, whether it is 0.
+    parameters : ConvParameters
+        The coprocessor.
+
+    Raises
+    ------
+    rvsim.errors.UsageError
+        The tiles that the parameters give do not fit the buffers for this layer.
     """
-    if layer.has_weights:
-        product = Product.of(layer)
-        compute, fill_drain = array_cycles(parameters, product)
-        input_passes, weight_passes = _passes(parameters, product, touched_input_bytes(layer), layer.weight_bytes)
+    return _estimate(layer.shape, parameters)
+
+
+@lru_cache(maxsize=4096)
+def _estimate(layer: ConvLayer, parameters: ConvParameters) -> Timing:
+    from accel.conv import _mapping
+
+    kind = _KINDS[Operation(layer.operation).name]
+    order = -1 if parameters.loop_order == "search" else _mapping.ORDER_NAMES.index(parameters.loop_order)
+    fixed = (
+        parameters.tile_height or -1,
+        parameters.tile_width or -1,
+        parameters.tile_output_channels or -1,
+        parameters.tile_input_channels or -1,
+        order,
+    )
+    found = _mapping.search(parameters, layer, kind, fixed)
+    if found is None:
+        raise UsageError(_misfit(layer, parameters))
+    tile, cost = found
+    outputs = layer.output_channels
+    rows, columns = parameters.pe_rows, parameters.pe_columns
+    if kind == ADD:  # one multiplier and shift for each input and for the output
+        each = {"multiplier": _transfer(12, parameters), "shift": _transfer(12, parameters)}
+    elif kind == POOL:
+        each = {}
     else:
-        compute, fill_drain = -(-layer.steps // parameters.pe_columns), parameters.pe_columns - 1
-        input_passes = weight_passes = 1
-    moved = {
-        "input": _transfer(touched_input_bytes(layer) * input_passes, parameters),
-        "weights": _transfer(layer.weight_bytes * weight_passes, parameters),
-        "bias": _transfer(4 * layer.output_channels if layer.has_weights and layer.bias else 0, parameters),
-        "multiplier": _transfer(4 * layer.multipliers, parameters),
-        "shift": _transfer(4 * layer.multipliers, parameters),
-        "output": _transfer(layer.output_bytes, parameters),
-        "status": _transfer(4, parameters),
-    }
-    # The last row of sums leaves the array after all else; the rest is requantised while the array works on.
-    last = -(-min(layer.output_bytes, parameters.pe_columns) // parameters.requantise_per_cycle)
-    requantise = max(last, -(-layer.output_bytes // parameters.requantise_per_cycle) - compute - fill_drain)
-    accesses = sum(transfer.accesses for transfer in moved.values())
+        names = ("bias", "multiplier", "shift") if layer.bias else ("multiplier", "shift")
+        each = {name: Transfer(4 * outputs, cost["channel_beats"] // len(names)) for name in names}
+    status = _transfer(4, parameters)
+    extra = status.accesses + (sum(t.accesses for t in each.values()) if kind == ADD else 0)
     return Timing(
         issue_cycles=_issue_cycles(parameters),
-        compute_cycles=compute,
-        fill_drain_cycles=fill_drain,
-        requantise_cycles=requantise,
-        # The first data cannot be waited for behind anything.
-        stall_cycles=parameters.memory_latency_cycles + max(0, accesses - compute - fill_drain - requantise),
+        compute_cycles=cost["compute"],
+        fill_drain_cycles=cost["fill_drain"],
+        requantise_cycles=cost["requantise"],
+        stall_cycles=cost["stall"] + extra,
+        folds=cost["folds"],
+        mapping_efficiency=cost["mapped"] / (cost["folds"] * rows * columns) if cost["folds"] else 0.0,
         descriptor=_transfer(descriptor.SIZE, parameters),
-        **moved,
+        input=Transfer(cost["input_bytes"], cost["input_beats"]),
+        weights=Transfer(cost["weight_bytes"], cost["weight_beats"]),
+        sums_in=Transfer(cost["refilled_bytes"], cost["refilled_beats"]),
+        sums_out=Transfer(cost["spilled_bytes"], cost["spilled_beats"]),
+        output=Transfer(cost["output_bytes"], cost["output_beats"]),
+        status=status,
+        **each,
+        buffers=BufferTraffic(
+            cost["input_reads"],
+            cost["weight_reads"],
+            cost["input_bytes"],
+            cost["weight_bytes"],
+            cost["sums"],
+            cost["sums"],
+        ),
+        mapping=Mapping(
+            tile["batches"],
+            tile["height"],
+            tile["width"],
+            tile["channels_out"],
+            tile["channels_in"],
+            tile["kernel_height"],
+            tile["kernel_width"],
+            _mapping.ORDER_NAMES[tile["order"]],
+            cost["steps"],
+        ),
+    )
+
+
+def _misfit(layer: ConvLayer, parameters: ConvParameters) -> str:
+    given = ", ".join(
+        f"{key} = {value}"
+        for key in ("tile_height", "tile_width", "tile_output_channels", "tile_input_channels", "loop_order")
+        if (value := getattr(parameters, key)) not in (0, "search")
+    )
+    return (
+        f"expected tiles of {Operation(layer.operation).name} ({layer.output_height} x {layer.output_width} x "
+        f"{layer.output_channels} from {layer.input_channels} channels, kernel {layer.kernel_height} x "
+        f"{layer.kernel_width}) that fit buffers of {parameters.input_buffer_kib} (input), "
+        f"{parameters.weight_buffer_kib} (weights) and {parameters.output_buffer_kib} KiB (sums), found none with "
+        f"{given}; give smaller tiles, or 0 to have them searched"
     )
 
 
@@ -168,63 +281,6 @@ def _issue_cycles(parameters: ConvParameters) -> int:
 
 def _transfer(size: int, parameters: ConvParameters) -> Transfer:
     return Transfer(size, -(-size // parameters.bus_width_bytes))
-
-
-def array_cycles(parameters: ConvParameters, product: Product) -> tuple[int, int]:
-    """Count the array's streaming cycles and its cycles of filling and draining.
-
-    A fold takes 2R + C + T - 2 cycles (the paper above: R to load or unload the PEs, R + C - 2 for the
-    diagonal wave, T streamed) with stationary weights or inputs. With stationary outputs it takes R + C + T - 2:
-    SCALE-Sim 3 unloads a fold's sums while the next one fills.
-
-    If a sum needs several folds (K > R), its partial sums wait in the output buffer; T is then cut into pieces of which
-    they fit.
-    """
-    rows, columns = parameters.pe_rows, parameters.pe_columns
-    groups, m, k, n = product
-    if parameters.dataflow == "os":
-        folds = groups * -(-m // rows) * -(-n // columns)
-        return folds * k, folds * (rows + columns - 2)
-    across, steps = (n, m) if parameters.dataflow == "ws" else (m, n)
-    folds = groups * -(-k // rows) * -(-across // columns)
-    return folds * steps, folds * _pieces(parameters, product) * (2 * rows + columns - 2)
-
-
-def _pieces(parameters: ConvParameters, product: Product) -> int:
-    """Count the pieces into which the output buffer cuts the streamed dimension of ws and is."""
-    _groups, m, k, n = product
-    if parameters.dataflow == "os" or k <= parameters.pe_rows:
-        return 1
-    across, steps = (n, m) if parameters.dataflow == "ws" else (m, n)
-    accumulators = parameters.output_buffer_kib * 1024 // ACCUMULATOR_BYTES
-    return -(-steps // (accumulators // min(across, parameters.pe_columns)))
-
-
-def _passes(parameters: ConvParameters, product: Product, input_bytes: int, weight_bytes: int) -> tuple[int, int]:
-    """Count how often the input and the weights are read.
-
-    The loops are those of `array_cycles`, and an operand that fits into its buffer is read once. Else ws reads the
-    input again for each fold of channels, and a fold's weights again for each piece of the pixels; is does the same
-    with the two exchanged; os may put either loop outside, and takes the order that moves less.
-    """
-    groups, m, k, n = product
-    input_bytes, weight_bytes = input_bytes // groups, weight_bytes // groups
-    input_room, weight_room = parameters.input_buffer_kib * 1024, parameters.weight_buffer_kib * 1024
-    input_fits, weights_fit = input_bytes <= input_room, weight_bytes <= weight_room
-    channel_folds = -(-n // parameters.pe_columns)
-    if parameters.dataflow == "os":
-        inputs_again = 1 if input_fits else channel_folds
-        weights_again = 1 if weights_fit else -(-m // parameters.pe_rows)
-        if (inputs_again - 1) * input_bytes <= (weights_again - 1) * weight_bytes:
-            return inputs_again, 1
-        return 1, weights_again
-    pieces = _pieces(parameters, product)
-    if parameters.dataflow == "ws":
-        one_fold = k * min(n, parameters.pe_columns)
-        return 1 if input_fits else channel_folds, 1 if one_fold <= weight_room else pieces
-    one_fold = k * min(m, parameters.pe_columns)
-    pixel_folds = -(-m // parameters.pe_columns)
-    return 1 if input_fits or one_fold <= input_room else pieces, 1 if weights_fit else pixel_folds
 
 
 def touched_input_bytes(layer: ConvLayer) -> int:

@@ -259,6 +259,55 @@ class PortTraffic(Record):
     store: Count = Count()
 
 
+class AcceleratorCycles(Record):
+    """Core cycles by what a coprocessor with commands spent them on; they add up to the run's.
+
+    Attributes
+    ----------
+    issue : int
+        Reading and judging descriptors.
+    compute : int
+        PE array (or lanes) working.
+    fill_drain : int
+        PE array loading stationary operands, filling and draining.
+    requantise : int
+        PE array waiting for requantisation.
+    stall : int
+        PE array waiting for memory.
+    idle : int
+        No command.
+    """
+
+    issue: int
+    compute: int
+    fill_drain: int
+    requantise: int
+    stall: int
+    idle: int
+
+
+class LevelTraffic(Record):
+    """Elements of one kind that were read from and written to one level of a coprocessor's memory.
+
+    Attributes
+    ----------
+    level : str
+        memory, input buffer, weight buffer or output buffer.
+    element : str
+        input, weights, output, partial sums and so on.
+    bits : int
+        Width of an element.
+    reads, writes : int
+        Elements.
+    """
+
+    level: str
+    element: str
+    bits: int
+    reads: int
+    writes: int
+
+
 class AcceleratorReport(Record):
     """What the coprocessor did; `msgspec.convert(coprocessor.report(cycles), AcceleratorReport)` makes one.
 
@@ -278,6 +327,8 @@ class AcceleratorReport(Record):
         Cycles from a command's start to its end, over all commands.
     stall_cycles : int or None
         Busy cycles in which the PE array waited for memory.
+    cycles : AcceleratorCycles or None
+        All cycles of the run by what the coprocessor spent them on.
     core_wait_cycles : int
         Cycles the hart stood still waiting for the coprocessor.
     utilisation : float or None
@@ -286,6 +337,8 @@ class AcceleratorReport(Record):
         What it moved to and from memory.
     operands : dict of str to int
         Bytes moved, by operand (input, weights, output, and so on).
+    levels : list of LevelTraffic
+        Elements moved, by level and width.
     parameters : dict
         Its configuration.
     """
@@ -296,10 +349,12 @@ class AcceleratorReport(Record):
     failed_commands: int | None = None
     busy_cycles: int | None = None
     stall_cycles: int | None = None
+    cycles: AcceleratorCycles | None = None
     core_wait_cycles: int = 0
     utilisation: float | None = None
     traffic: PortTraffic = PortTraffic()
     operands: dict[str, int] = {}
+    levels: list[LevelTraffic] = []
     parameters: dict[str, Any] = {}
 
 

@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from accel.conv.descriptor import POOLS, ConvLayer, Operation
-from accel.conv.parameters import ConvParameters
+from accel.conv.parameters import ConvParameters, smallest_buffers
 
 CONV = ConvLayer(
     operation=Operation.CONV_2D, input=0x8000_1000, weights=0x8000_2000, bias=0, output=0x8000_3000,
@@ -99,18 +99,30 @@ def _side(
     return size, draw(st.integers(least, min(most, least + size))), kernel, stride, dilation, pad
 
 
-parameters = st.builds(
-    ConvParameters,
-    kind=st.just("conv"),
-    pe_rows=st.integers(1, 255),
-    pe_columns=st.integers(1, 255),
-    dataflow=st.sampled_from(["ws", "os", "is"]),
-    bus_width_bytes=st.sampled_from([1, 2, 4, 8, 16, 32, 64]),
-    input_buffer_kib=st.integers(1, 64),
-    weight_buffer_kib=st.integers(1, 64),
-    output_buffer_kib=st.integers(1, 64),
-    issue_latency_cycles=st.integers(0, 9),
-    memory_latency_cycles=st.integers(0, 99),
-    requantise_per_cycle=st.integers(1, 16),
-    operations=st.just(tuple(Operation.__members__)),
-)
+@st.composite
+def parameters(draw: st.DrawFn, largest_side: int = 64) -> ConvParameters:
+    """Draw a coprocessor that can be built."""
+    side = st.integers(1, largest_side)
+    drawn = ConvParameters(
+        kind="conv",
+        pe_rows=draw(side),
+        pe_columns=draw(side),
+        dataflow=draw(st.sampled_from(["ws", "os", "is"])),
+        depthwise_mapping=draw(st.sampled_from(["packed", "taps", "single"])),
+        fold_overlap=draw(st.booleans()),
+        double_buffering=draw(st.booleans()),
+        accumulator_bits=draw(st.sampled_from([16, 24, 32, 64])),
+        bus_width_bytes=draw(st.sampled_from([1, 2, 4, 8, 16, 32, 64])),
+        burst_bytes=draw(st.sampled_from([64, 128, 4096])),
+        outstanding_bursts=draw(st.integers(1, 8)),
+        memory_latency_cycles=draw(st.integers(0, 99)),
+        input_buffer_kib=1 << 20,
+        weight_buffer_kib=1 << 20,
+        output_buffer_kib=1 << 20,
+        requantise_per_cycle=draw(st.integers(1, 16)),
+        issue_latency_cycles=draw(st.integers(0, 9)),
+        operations=tuple(operation.name for operation in Operation),
+    )
+    return msgspec.structs.replace(
+        drawn, **{key: -(-size // 1024) + draw(st.integers(0, 3)) for key, size in smallest_buffers(drawn).items()}
+    )

@@ -62,7 +62,7 @@ def test_a_command_computes_writes_its_status_and_is_logged(memory: Memory) -> N
     m, s = array(memory, CONV.multiplier, (4,), "<i4"), array(memory, CONV.shift, (4,), "<i4")
     expected = reference.run(CONV, x, w, None, m, s)
     unit = coprocessor()
-    spent = timing.estimate(unit.parameters, CONV)
+    spent = timing.estimate(CONV, unit.parameters)
     assert unit.issue(START, AT, 0, memory, 1000, PC) == Response(0, spent.issue_cycles)
     np.testing.assert_array_equal(array(memory, CONV.output, expected.shape, "i1"), expected)
     assert array(memory, AT + 108, (1,), "<u4").item() == 0
@@ -90,7 +90,7 @@ def test_a_command_computes_writes_its_status_and_is_logged(memory: Memory) -> N
 
 def test_busy_until_the_end_and_waits_stall_for_the_rest(memory: Memory) -> None:
     unit = coprocessor()
-    spent = timing.estimate(unit.parameters, CONV)
+    spent = timing.estimate(CONV, unit.parameters)
     end = 100 + spent.cycles
     unit.issue(START, AT, 0, memory, 100, PC)
     assert unit.issue(STATUS, 0, 0, memory, end - 1, PC) == Response(1)
@@ -101,7 +101,7 @@ def test_busy_until_the_end_and_waits_stall_for_the_rest(memory: Memory) -> None
 
 def test_a_start_while_busy_waits_for_the_running_command(memory: Memory) -> None:
     unit = coprocessor()
-    spent = timing.estimate(unit.parameters, CONV)
+    spent = timing.estimate(CONV, unit.parameters)
     unit.issue(START, AT, 0, memory, 0, PC)
     assert unit.issue(START, AT, 0, memory, 50, PC + 8) == Response(0, spent.cycles - 50 + spent.issue_cycles)
     first, second = unit.commands
@@ -183,7 +183,7 @@ def test_report_adds_up(memory: Memory) -> None:
     unit.issue(START, AT, 0, memory, 10, PC)
     unit.issue(WAIT, 0, 0, memory, 20, PC)
     unit.issue(START, 0x40, 0, memory, 10**6, PC)
-    spent = timing.estimate(unit.parameters, CONV)
+    spent = timing.estimate(CONV, unit.parameters)
     report = unit.report(2 * 10**6)
     assert report["commands"] == 3 and report["failed_commands"] == 1
     assert report["macs"] == 2 * CONV.macs
@@ -227,7 +227,7 @@ def test_an_unknown_function_is_the_description_s_mistake(memory: Memory) -> Non
 
 
 @settings(deadline=None, max_examples=30)
-@given(strategies.parameters, st.integers(0, 2**32 - 1))
+@given(strategies.parameters(), st.integers(0, 2**32 - 1))
 def test_results_do_not_depend_on_timing_parameters(parameters: ConvParameters, seed: int) -> None:
     memory, plain = Memory(), Memory()
     for each, unit in ((memory, ConvCoprocessor("any", parameters)), (plain, coprocessor())):

@@ -63,7 +63,7 @@ OBJECTS = {
 CUSTOM_0, CUSTOM_3 = 0x0B, 0x7B
 COPROCESSOR = registry.load("on")
 assert COPROCESSOR is not None
-TIMING = timing.estimate(COPROCESSOR.parameters, LAYER)  # type: ignore[attr-defined]
+TIMING = timing.estimate(LAYER, COPROCESSOR.parameters)  # type: ignore[attr-defined]
 
 
 def start(rd: int, rs1: int, opcode: int = CUSTOM_0) -> int:

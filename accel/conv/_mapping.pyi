@@ -1,0 +1,8 @@
+from accel.conv.descriptor import ConvLayer
+from accel.conv.parameters import ConvParameters
+
+ORDER_NAMES: tuple[str, ...]
+
+def search(
+    parameters: ConvParameters, layer: ConvLayer, kind: int, fixed: tuple[int, int, int, int, int]
+) -> tuple[dict[str, int], dict[str, int]] | None: ...
