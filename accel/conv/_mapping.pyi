@@ -1,7 +1,8 @@
 from accel.conv.descriptor import ConvLayer
 from accel.conv.parameters import ConvParameters
+from accel.conv.timing import LoopOrder
 
-ORDER_NAMES: tuple[str, ...]
+ORDER_NAMES: tuple[LoopOrder, ...]
 
 def search(
     parameters: ConvParameters, layer: ConvLayer, kind: int, fixed: tuple[int, int, int, int, int]

@@ -79,6 +79,7 @@ class ConvCoprocessor(Coprocessor):
 
     description = Path(__file__).with_name("conv.core_desc")
     state_type = ConvState
+    parameters: ConvParameters
 
     def __init__(self, name: str, parameters: ConvParameters) -> None:
         self.name = name
@@ -258,8 +259,8 @@ class ConvCoprocessor(Coprocessor):
         }
 
     def _peak_macs(self, core_cycles: int) -> float:
-        ratio = self.parameters.clock_multiplier / self.parameters.clock_divider
-        return self.parameters.processing_elements * core_cycles * ratio
+        clocks = core_cycles * self.parameters.clock_multiplier / self.parameters.clock_divider
+        return self.parameters.processing_elements * clocks
 
     def _cycles(self, total_cycles: int, busy: int) -> dict[str, int]:
         """Core cycles by what the coprocessor spent them on; they add up to those of the run."""

@@ -113,11 +113,12 @@ class ConvLayer(msgspec.Struct, frozen=True):
     @property
     def shape(self) -> ConvLayer:
         """The same layer without what timing does not depend on: equal for layers of equal cost."""
-        return ConvLayer(
-            self.operation,
-            *(0, 0, int(self.has_weights and self.bias != 0), 0, 0, 0),
-            *(getattr(self, name) for name in self.__struct_fields__[7:20]),
-            *(self.rows_above, self.pad_left, 0, 0, 0, 0),
+        return msgspec.structs.replace(
+            self,
+            **dict.fromkeys(("input", "weights", "output", "multiplier", "shift"), 0),
+            **dict.fromkeys(("input_offset", "output_offset", "activation_min", "activation_max"), 0),
+            bias=int(self.has_weights and self.bias != 0),
+            pad_top=self.rows_above,
         )
 
     @property

@@ -160,7 +160,7 @@ def test_options(options: list[str], status: int, message: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("magic", "operation", "status"), [(0, 2, 1), (descriptor.MAGIC, 3, 2), (descriptor.MAGIC, 2, 4)]
+    ("magic", "operation", "status"), [(0, 2, 1), (descriptor.MAGIC, 6, 2), (descriptor.MAGIC, 2, 4)]
 )
 def test_a_bad_descriptor_is_the_programs_to_handle(magic: int, operation: int, status: int, tmp_path: Path) -> None:
     image = elf(code(lui(A1, DATA >> 12), START, WAIT, EXIT), data=struct.pack("<28I", magic, operation, *[0] * 26))
