@@ -17,15 +17,19 @@ HELP = "make an ELF of one layer of a .tflite network"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `rvsim compile`."""
     parser.description = (
-        "Take one CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED layer of an int8 .tflite network and make an "
-        "RV32IMC ELF that runs it: on the convolution coprocessor where the machine has one, else on the hart."
+        "Take one CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, AVERAGE_POOL_2D, MAX_POOL_2D or ADD layer of an int8 "
+        ".tflite network and make an RV32IMC ELF "
+        "that runs it: on the convolution coprocessor where the machine has one, else on the hart."
     )
     parser.add_argument("model", metavar="MODEL.tflite", help="the network, quantised to int8")
     parser.add_argument("--list", action="store_true", help="list the network's operators and stop")
     parser.add_argument("--layer", type=int, metavar="N", help="the operator to compile, counted from 0 as --list does")
     parser.add_argument("-o", "--output", metavar="ELF", help="the ELF to write")
     parser.add_argument(
-        "--input", metavar="FILE.npy", help="int8 input to put into the ELF (default: a fixed pseudo-random pattern)"
+        "--input",
+        metavar="FILE.npy",
+        action="append",
+        help="int8 input to put into the ELF (default: a fixed pseudo-random pattern); may be given twice for ADD",
     )
     parser.add_argument(
         "--optimise", choices=("2", "s"), default="2", help="compile the kernels for speed (2, default) or for size (s)"
@@ -58,12 +62,23 @@ def _compile(model: Model, args: argparse.Namespace) -> int:
         raise UsageError(f"{args.output} is the model itself: name another file with -o")
     _check_replaceable(args.output)
     spec = layer_from_operator(model, args.layer)
-    input_bytes = None if args.input is None else read_input(args.input, spec.input)
-    path = compile_layer(spec, args.output, input_bytes=input_bytes, optimise=args.optimise)
+    files, inputs = args.input or [], [spec.input] if spec.second_input is None else [spec.input, spec.second_input]
+    if len(files) > len(inputs):
+        raise UsageError(
+            f"layer {spec.index} ({spec.opcode}): expected {len(inputs)} --input at most, found {len(files)}"
+        )
+    data = [read_input(file, tensor) for file, tensor in zip(files, inputs, strict=False)] + [None] * 2
+    path = compile_layer(spec, args.output, input_bytes=data[0], second_bytes=data[1], optimise=args.optimise)
     print(f"{path}: layer {spec.index} {spec.opcode}")
-    print(f"  input    {_shape(spec.input.shape)} int8, {'from ' + args.input if args.input else 'a fixed pattern'}")
+    for i, tensor in enumerate(inputs):
+        otherwise = "the network's constant" if i and spec.weights is not None else "a fixed pattern"
+        print(f"  input    {_shape(tensor.shape)} int8, {f'from {files[i]}' if i < len(files) else otherwise}")
     print(f"  output   {_shape(spec.output.shape)} int8")
-    print(f"  weights  {len(spec.weights):,} bytes, kernel {spec.shape.kernel_height}x{spec.shape.kernel_width}")
+    kernel = f"kernel {spec.shape.kernel_height}x{spec.shape.kernel_width}"
+    if spec.shape.has_weights:
+        print(f"  weights  {spec.shape.weight_bytes:,} bytes, {kernel}")
+    elif spec.second_input is None:
+        print(f"  windows  {kernel}")
     print(f"  MACs     {spec.macs:,}")
     return 0
 

@@ -26,6 +26,7 @@ def compile_layer(
     output: str | os.PathLike[str],
     *,
     input_bytes: bytes | None = None,
+    second_bytes: bytes | None = None,
     optimise: str = "2",
     toolchain: Toolchain | None = None,
 ) -> Path:
@@ -39,6 +40,9 @@ def compile_layer(
         The ELF to write; replaced only once the new one is complete.
     input_bytes : bytes, optional
         The input tensor, int8 in the order of its shape; by default `default_input`.
+    second_bytes : bytes, optional
+        The second input of ADD; by default its constant, if it is one, else what follows in the pattern of
+        `default_input`.
     optimise : str
         Optimisation level of the compiler, `2` or `s`.
     toolchain : kernels.build.Toolchain, optional
@@ -70,7 +74,7 @@ def compile_layer(
         # Below an include folder, whose name build_program keeps out of the ELF: the same layer gives the same bytes.
         folder = Path(scratch) / "layer"
         folder.mkdir()
-        sources = write_sources(spec, folder, input_bytes)
+        sources = write_sources(spec, folder, input_bytes, second_bytes)
         build_program(sources, destination, include=(scratch,), optimise=optimise, toolchain=toolchain)
     return Path(output)
 
@@ -128,8 +132,10 @@ def _without_batch(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _check_memory(spec: ConvLayerSpec) -> None:
-    parts = {"weights": len(spec.weights), "input": spec.input.elements, "output": spec.output.elements}
-    if sum(parts.values()) + 12 * spec.shape.output_channels + _PROGRAM_BYTES > _RAM_BYTES:
+    second = spec.second_input
+    parts = {"weights": len(spec.weights or b"")} if second is None else {"second input": second.elements}
+    parts |= {"input": spec.input.elements, "output": spec.output.elements}
+    if sum(parts.values()) + 12 * spec.shape.multipliers + _PROGRAM_BYTES > _RAM_BYTES:
         sizes = ", ".join(f"{name} {size:,}" for name, size in parts.items())
         raise InputFileError(
             f"layer {spec.index} ({spec.opcode}) does not fit into the guest's {_RAM_BYTES >> 20} MiB of RAM: "
@@ -137,16 +143,23 @@ def _check_memory(spec: ConvLayerSpec) -> None:
         )
 
 
-def write_sources(spec: ConvLayerSpec, folder: Path, input_bytes: bytes | None = None) -> list[Path]:
+def write_sources(
+    spec: ConvLayerSpec, folder: Path, input_bytes: bytes | None = None, second_bytes: bytes | None = None
+) -> list[Path]:
     """Write the layer's tensors and `layer.S` into `folder`; return the sources to compile."""
+    elements, second = spec.input.elements, spec.second_input
     if input_bytes is None:
-        input_bytes = default_input(spec.input.elements)
-    if len(input_bytes) != spec.input.elements:
-        raise InputFileError(
-            f"layer {spec.index}: expected an input of {spec.input.elements} bytes, found {len(input_bytes)}"
-        )
+        input_bytes = default_input(elements)
+    weights = second_bytes or spec.weights
+    if second is not None and weights is None:
+        weights = default_input(elements + second.elements)[elements:]
+    for found, tensor in ((input_bytes, spec.input), (weights, second)):
+        if tensor is not None and len(found or b"") != tensor.elements:
+            raise InputFileError(
+                f"layer {spec.index}: expected an input of {tensor.elements} bytes, found {len(found or b'')}"
+            )
     tensors = {
-        "weights": spec.weights,
+        "weights": weights,
         "bias": spec.bias,
         "multiplier": spec.multiplier,
         "shift": spec.shift,
@@ -179,8 +192,9 @@ def _io_tensor(symbol: str, tensor: TensorSpec) -> dict[str, object]:
 def _assembly(spec: ConvLayerSpec, tensors: list[str]) -> str:
     parts = [f"# Layer {spec.index}, {spec.opcode}: tensors, descriptor and the .rvsim.io section."]
     for name in tensors:
-        # The input is written by the host before the start, everything else is constant.
-        section = f'.data.layer_{name}, "aw"' if name == "input" else f'.rodata.layer_{name}, "a"'
+        # Inputs may be written by the host before the start, everything else is constant.
+        input_ = name == "input" or (name == "weights" and spec.second_input is not None)
+        section = f'.data.layer_{name}, "aw"' if input_ else f'.rodata.layer_{name}, "a"'
         parts.append(_object(section, f"layer_{name}", f'.incbin "{name}.bin"'))
     parts.append(_object('.rodata.layer_title, "a"', "layer_title", f'.asciz "layer {spec.index} {spec.opcode}"'))
     # Not in .bss: the layer writes every byte of it, and clearing it first would be counted as the program's work.

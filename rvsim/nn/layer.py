@@ -7,12 +7,21 @@ import struct
 from dataclasses import dataclass
 from typing import NoReturn
 
-from accel.conv.descriptor import ConvLayer, Operation
+from accel.conv.descriptor import MAX_POOL_TAPS, ConvLayer, Operation
 from rvsim.errors import InputFileError, RvsimError, UsageError
 from rvsim.nn import quantise
-from rvsim.nn.tflite_model import ConvolutionOptions, FullyConnectedOptions, Model, Operator, Tensor
+from rvsim.nn.tflite_model import (
+    AddOptions,
+    ConvolutionOptions,
+    FullyConnectedOptions,
+    Model,
+    Operator,
+    PoolOptions,
+    Tensor,
+)
 
 OPERATIONS = tuple(operation.name for operation in Operation)
+WINDOW = ("kernel_height", "kernel_width", "stride_height", "stride_width", "dilation_height", "dilation_width")
 ADDRESSES = ("input", "weights", "bias", "output", "multiplier", "shift")
 
 
@@ -36,17 +45,19 @@ class ConvLayerSpec:
 
     `shape` has all words of the descriptor (docs/architecture.md); those that are addresses are 0 until the program is
     linked. `weights` is int8 in the descriptor's layout; `bias`, `multiplier` and `shift` are int32[output channels],
-    little endian; `bias` may be None.
+    little endian; `bias` may be None. A pool has none of them. ADD has a second input, int32[3] for `multiplier` and
+    `shift`, and the second input as `weights` if it is constant.
     """
 
     index: int
     shape: ConvLayer
-    weights: bytes
+    weights: bytes | None
     bias: bytes | None
-    multiplier: bytes
-    shift: bytes
+    multiplier: bytes | None
+    shift: bytes | None
     input: TensorSpec
     output: TensorSpec
+    second_input: TensorSpec | None = None
 
     @property
     def opcode(self) -> str:
@@ -68,7 +79,7 @@ def refusal(model: Model, index: int) -> str | None:
     """Why operator `index` cannot be compiled, or None."""
     operator = model.operators[index]
     if operator.opcode not in OPERATIONS:
-        return "not a CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED"
+        return f"not one of {', '.join(OPERATIONS)}"
     try:
         _layer(model, operator)
     except _Refused as refused:
@@ -114,12 +125,122 @@ def _refuse(message: str) -> NoReturn:
 
 
 def _layer(model: Model, operator: Operator) -> ConvLayerSpec:
-    if not 2 <= len(operator.inputs) <= 3 or min(operator.inputs[:2]) < 0:
-        _refuse(f"expected an input, weights and an optional bias, found the tensors {list(operator.inputs)}")
+    if operator.opcode == "ADD":
+        return _add_layer(model, operator)
+    if operator.opcode.endswith("_POOL_2D"):
+        return _pool_layer(model, operator)
+    return _weighted_layer(model, operator)
+
+
+def _output(model: Model, operator: Operator) -> Tensor:
     if len(operator.outputs) != 1 or operator.outputs[0] < 0:
         _refuse(f"expected one output, found the tensors {list(operator.outputs)}")
+    return model.tensors[operator.outputs[0]]
+
+
+def _activation(activation: str, output: TensorSpec) -> dict[str, int]:
+    try:
+        low, high = quantise.activation_range(activation, output.scale, output.zero_point)
+    except ValueError as error:
+        _refuse(str(error))
+    return {"activation_min": low, "activation_max": high}
+
+
+def _pool_layer(model: Model, operator: Operator) -> ConvLayerSpec:
+    if len(operator.inputs) != 1 or operator.inputs[0] < 0:
+        _refuse(f"expected one input, found the tensors {list(operator.inputs)}")
+    source, output = model.tensors[operator.inputs[0]], _output(model, operator)
+    source_spec, output_spec = _activation_tensor("input", source), _activation_tensor("output", output)
+    # TFLite pools quantised values as they are; TensorFlow Lite Micro's pooling_common.cc asks for no more than this.
+    if abs(source_spec.scale - output_spec.scale) > 1e-6 or source_spec.zero_point != output_spec.zero_point:
+        _refuse("its input and output have different scales or zero points; expected the same")
+    options = operator.options
+    if not isinstance(options, PoolOptions):
+        _refuse("the operator has no options of its kind")
+    _check_four_axes(input=source, output=output)
+    channels = source.shape[3]
+    geometry = _window_geometry(options, 1, 1, (options.kernel_height, options.kernel_width), channels, source, output)
+    if geometry["kernel_height"] * geometry["kernel_width"] > MAX_POOL_TAPS:
+        _refuse(f"windows of {options.kernel_height} x {options.kernel_width}; expected at most {MAX_POOL_TAPS:,} taps")
+    return ConvLayerSpec(
+        index=operator.index,
+        shape=ConvLayer(
+            operation=Operation[operator.opcode],
+            **dict.fromkeys(ADDRESSES, 0),
+            **geometry,
+            input_offset=-source_spec.zero_point,
+            output_offset=output_spec.zero_point,
+            **_activation(options.activation, output_spec),
+        ),
+        weights=None,
+        bias=None,
+        multiplier=None,
+        shift=None,
+        input=source_spec,
+        output=output_spec,
+    )
+
+
+def _add_layer(model: Model, operator: Operator) -> ConvLayerSpec:
+    if len(operator.inputs) != 2 or min(operator.inputs) < 0:
+        _refuse(f"expected two inputs, found the tensors {list(operator.inputs)}")
+    first, second = (model.tensors[i] for i in operator.inputs)
+    output = _output(model, operator)
+    first_spec, second_spec = _activation_tensor("input", first), _activation_tensor("second input", second)
+    output_spec = _activation_tensor("output", output)
+    if not first.shape == second.shape == output.shape:
+        shapes = [list(tensor.shape) for tensor in (first, second, output)]
+        _refuse(f"inputs and output have the shapes {shapes}; expected one shape, nothing is broadcast")
+    if second.sparse:
+        _refuse(f"second input {_label(second)} is sparse; convert the model without sparse encoding")
+    if first.data is not None:
+        _refuse(f"input {_label(first)} is constant; expected the second input to be, or none")
+    options = operator.options
+    if not isinstance(options, AddOptions):
+        _refuse("the operator has no options of its kind")
+    try:
+        factors = quantise.add_factors(first_spec.scale, second_spec.scale, output_spec.scale)
+        multipliers, shifts = zip(*map(quantise.quantised_multiplier, factors), strict=True)
+    except (ValueError, ArithmeticError) as error:
+        _refuse(str(error))
+    if max(shifts) > 0:
+        _refuse(f"the output's scale {output_spec.scale} is more than 2**19 times finer than the inputs'")
+    axes = (1,) * (4 - len(first.shape)) + first.shape
+    height, width, channels = axes[-3:]
+    return ConvLayerSpec(
+        index=operator.index,
+        shape=ConvLayer(
+            operation=Operation.ADD,
+            **dict.fromkeys(ADDRESSES, 0),
+            **dict.fromkeys(WINDOW, 1),
+            batches=math.prod(axes[:-3]),
+            input_height=height,
+            input_width=width,
+            input_channels=channels,
+            output_height=height,
+            output_width=width,
+            output_channels=channels,
+            pad_top=-second_spec.zero_point,
+            pad_left=0,
+            input_offset=-first_spec.zero_point,
+            output_offset=output_spec.zero_point,
+            **_activation(options.activation, output_spec),
+        ),
+        weights=None if second.data is None else bytes(second.data),
+        bias=None,
+        multiplier=struct.pack("<3i", *multipliers),
+        shift=struct.pack("<3i", *shifts),
+        input=first_spec,
+        output=output_spec,
+        second_input=second_spec,
+    )
+
+
+def _weighted_layer(model: Model, operator: Operator) -> ConvLayerSpec:
+    if not 2 <= len(operator.inputs) <= 3 or min(operator.inputs[:2]) < 0:
+        _refuse(f"expected an input, weights and an optional bias, found the tensors {list(operator.inputs)}")
     source, weights = (model.tensors[i] for i in operator.inputs[:2])
-    output = model.tensors[operator.outputs[0]]
+    output = _output(model, operator)
     bias = model.tensors[operator.inputs[2]] if len(operator.inputs) == 3 and operator.inputs[2] >= 0 else None
 
     _check_weights(source, weights)
@@ -140,7 +261,6 @@ def _layer(model: Model, operator: Operator) -> ConvLayerSpec:
         weight_scales = _weight_scales(weights, channels, axis)
         factors = _factors(operator.opcode, source_spec.scale, weight_scales, output_spec.scale)
         pairs = [quantise.quantised_multiplier(factor) for factor in factors]
-        activation = quantise.activation_range(options.activation, output_spec.scale, output_spec.zero_point)
     except ValueError as error:
         _refuse(str(error))
     if len(pairs) == 1:
@@ -155,8 +275,7 @@ def _layer(model: Model, operator: Operator) -> ConvLayerSpec:
             **geometry,
             input_offset=-source_spec.zero_point,
             output_offset=output_spec.zero_point,
-            activation_min=activation[0],
-            activation_max=activation[1],
+            **_activation(options.activation, output_spec),
         ),
         weights=bytes(weights.data),
         bias=_bias(bias, channels),
@@ -244,25 +363,16 @@ def _fully_connected_geometry(
     rows = source.elements // depth
     if output.elements != rows * units:
         _refuse(f"output {_label(output)} has the shape {list(output.shape)}; expected {rows} rows of {units} units")
-    ones = (
-        "input_height input_width output_height output_width kernel_height kernel_width "
-        "stride_height stride_width dilation_height dilation_width"
-    )
-    geometry = dict.fromkeys(ones.split(), 1)
+    geometry = dict.fromkeys(("input_height", "input_width", "output_height", "output_width", *WINDOW), 1)
     return geometry | {"batches": rows, "input_channels": depth, "output_channels": units, "pad_top": 0, "pad_left": 0}
 
 
 def _convolution_geometry(
     opcode: str, options: ConvolutionOptions, source: Tensor, weights: Tensor, output: Tensor
 ) -> dict[str, int]:
-    for role, tensor in (("input", source), ("weights", weights), ("output", output)):
-        if len(tensor.shape) != 4 or tensor.elements == 0:
-            _refuse(f"{role} {_label(tensor)} has the shape {list(tensor.shape)}; expected four axes, none empty")
-    batches, input_height, input_width, input_channels = source.shape
+    _check_four_axes(input=source, weights=weights, output=output)
+    input_channels = source.shape[3]
     first, kernel_height, kernel_width, last = weights.shape
-    steps = (options.stride_height, options.stride_width, options.dilation_height, options.dilation_width)
-    if min(steps) < 1:
-        _refuse(f"strides {steps[:2]} and dilations {steps[2:]}; expected 1 and more")
     if opcode == "DEPTHWISE_CONV_2D":
         channels = last
         if first != 1 or channels % input_channels:
@@ -278,9 +388,35 @@ def _convolution_geometry(
             _refuse(
                 f"weights for {last} channels, but {input_channels} in the input; grouped convolution is not supported"
             )
+    dilations = options.dilation_height, options.dilation_width
+    return _window_geometry(options, *dilations, (kernel_height, kernel_width), channels, source, output)
+
+
+def _check_four_axes(**tensors: Tensor) -> None:
+    for role, tensor in tensors.items():
+        if len(tensor.shape) != 4 or tensor.elements == 0:
+            _refuse(f"{role} {_label(tensor)} has the shape {list(tensor.shape)}; expected four axes, none empty")
+
+
+def _window_geometry(
+    options: ConvolutionOptions | PoolOptions,
+    dilation_height: int,
+    dilation_width: int,
+    kernel: tuple[int, int],
+    channels: int,
+    source: Tensor,
+    output: Tensor,
+) -> dict[str, int]:
+    """Words of the descriptor for windows over an NHWC input; `channels` are the output's."""
+    strides, dilations = (options.stride_height, options.stride_width), (dilation_height, dilation_width)
+    if min(strides + dilations) < 1:
+        _refuse(f"strides {strides} and dilations {dilations}; expected 1 and more")
+    if min(kernel) < 1:
+        _refuse(f"windows of {kernel[0]} x {kernel[1]}; expected 1 and more")
+    batches, input_height, input_width, input_channels = source.shape
     try:
-        height, pad_top = quantise.padding(options.padding, input_height, kernel_height, steps[0], steps[2])
-        width, pad_left = quantise.padding(options.padding, input_width, kernel_width, steps[1], steps[3])
+        height, pad_top = quantise.padding(options.padding, input_height, kernel[0], strides[0], dilations[0])
+        width, pad_left = quantise.padding(options.padding, input_width, kernel[1], strides[1], dilations[1])
     except ValueError as error:
         _refuse(str(error))
     expected = (batches, height, width, channels)
@@ -294,12 +430,12 @@ def _convolution_geometry(
         "output_height": height,
         "output_width": width,
         "output_channels": channels,
-        "kernel_height": kernel_height,
-        "kernel_width": kernel_width,
-        "stride_height": options.stride_height,
-        "stride_width": options.stride_width,
-        "dilation_height": options.dilation_height,
-        "dilation_width": options.dilation_width,
+        "kernel_height": kernel[0],
+        "kernel_width": kernel[1],
+        "stride_height": strides[0],
+        "stride_width": strides[1],
+        "dilation_height": dilations[0],
+        "dilation_width": dilations[1],
         "pad_top": pad_top,
         "pad_left": pad_left,
     }

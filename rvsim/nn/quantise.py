@@ -1,7 +1,7 @@
 """Quantised arithmetic of TFLite worked out ahead of the run: multipliers, clamps and padding.
 
-The rules are those of TensorFlow Lite for Microcontrollers: `quantization_util.cc` (multipliers), `kernel_util.cc`
-(activation ranges) and `padding.h` of the TensorFlow Lite sources.
+The rules are those of TensorFlow Lite for Microcontrollers: `quantization_util.cc` (multipliers), `add_common.cc`
+(those of ADD), `kernel_util.cc` (activation ranges) and `padding.h` of the TensorFlow Lite sources.
 """
 
 from __future__ import annotations
@@ -61,6 +61,12 @@ def convolution_factors(input_scale: float, weight_scales: tuple[float, ...], ou
 def fully_connected_factor(input_scale: float, weight_scale: float, output_scale: float) -> float:
     """Real factor from accumulator to output of FULLY_CONNECTED: the product is rounded to float32 first."""
     return float32(input_scale * weight_scale) / output_scale
+
+
+def add_factors(first_scale: float, second_scale: float, output_scale: float) -> tuple[float, float, float]:
+    """Real factors of an int8 ADD, in double precision: of either input, shifted left by 20 bits, and of their sum."""
+    twice_larger = 2 * max(first_scale, second_scale)
+    return first_scale / twice_larger, second_scale / twice_larger, twice_larger / (2**20 * output_scale)
 
 
 def activation_range(activation: str, scale: float, zero_point: int) -> tuple[int, int]:

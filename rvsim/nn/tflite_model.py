@@ -79,14 +79,33 @@ class FullyConnectedOptions:
     weights_format: str
 
 
-Options = ConvolutionOptions | FullyConnectedOptions
+@dataclass(frozen=True)
+class PoolOptions:
+    """Options of AVERAGE_POOL_2D and MAX_POOL_2D."""
+
+    padding: str
+    stride_height: int
+    stride_width: int
+    kernel_height: int
+    kernel_width: int
+    activation: str
+
+
+@dataclass(frozen=True)
+class AddOptions:
+    """Options of ADD."""
+
+    activation: str
+
+
+Options = ConvolutionOptions | FullyConnectedOptions | PoolOptions | AddOptions
 
 
 @dataclass(frozen=True)
 class Operator:
     """One operator; `inputs` and `outputs` are tensor indices, -1 for an optional input left out.
 
-    `options` is None for every operator but CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED.
+    `options` is None for operators that have no class of options here, and where the file has none of the right kind.
     """
 
     index: int
@@ -270,6 +289,9 @@ class _Parser:
             "CONV_2D": schema.Conv2DOptions,
             "DEPTHWISE_CONV_2D": schema.DepthwiseConv2DOptions,
             "FULLY_CONNECTED": schema.FullyConnectedOptions,
+            "AVERAGE_POOL_2D": schema.Pool2DOptions,
+            "MAX_POOL_2D": schema.Pool2DOptions,
+            "ADD": schema.AddOptions,
         }
         kind = kinds.get(opcode)
         if kind is None or operator.BuiltinOptionsType() != getattr(schema.BuiltinOptions, kind.__name__):
@@ -283,6 +305,17 @@ class _Parser:
         if opcode == "FULLY_CONNECTED":
             weights_format = _name(schema.FullyConnectedOptionsWeightsFormat, options.WeightsFormat())
             return FullyConnectedOptions(activation, bool(options.KeepNumDims()), weights_format)
+        if opcode == "ADD":
+            return AddOptions(activation)
+        if kind is schema.Pool2DOptions:
+            return PoolOptions(
+                _name(schema.Padding, options.Padding()),
+                options.StrideH(),
+                options.StrideW(),
+                options.FilterHeight(),
+                options.FilterWidth(),
+                activation,
+            )
         return ConvolutionOptions(
             _name(schema.Padding, options.Padding()),
             options.StrideH(),

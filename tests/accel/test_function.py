@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,18 @@ def test_requantisation_of_every_accumulator(accumulator: int, multiplier: int, 
 def test_requantisation_rounds_twice(accumulator: int, multiplier: int, shift: int, expected: int) -> None:
     one = [np.array([v], np.int32) for v in (accumulator, multiplier, shift)]
     assert compute(dense(1, 1), np.zeros(1, np.int8), np.zeros(1, np.int8), *one).item() == expected
+
+
+@pytest.mark.parametrize("taps", [1, 2, 3, 4, 255, 256])
+def test_averages_are_to_nearest_ties_away_from_zero(taps: int) -> None:
+    """Sums around each multiple of half an output step, a window each; some of them ties where `taps` is even."""
+    sums = [k * taps // 2 + d for k in range(-5, 6) for d in (-1, 0, 1)]
+    x = np.array([[total // taps + (i < total % taps) for i in range(taps)] for total in sums], np.int8)
+    assert x.sum(axis=1, dtype=int).tolist() == sums
+    layer = dense(1, 1, operation=Operation.AVERAGE_POOL_2D, batches=len(sums), input_width=taps, kernel_width=taps)
+    exact = [Fraction(total, taps) for total in sums]
+    expected = [int(abs(average) + Fraction(1, 2)) * (1 if average > 0 else -1) for average in exact]
+    assert compute(layer, x).ravel().tolist() == expected
 
 
 @pytest.mark.parametrize("operation", [Operation.FULLY_CONNECTED, Operation.CONV_2D, Operation.DEPTHWISE_CONV_2D])

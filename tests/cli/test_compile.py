@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -16,7 +17,8 @@ def test_list(models_dir, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["layer", "operator", "input", "weights", "output", "MACs", "can", "be", "compiled"]
     assert lines[1].split() == ["0", "CONV_2D", "1x49x10x1", "64x10x4x1", "1x25x5x64", "320,000", "yes"]
-    assert lines[10].split() == ["9", "AVERAGE_POOL_2D", "1x25x5x64", "-", "1x1x1x64", "-", "no"]
+    assert lines[10].split() == ["9", "AVERAGE_POOL_2D", "1x25x5x64", "-", "1x1x1x64", "0", "yes"]
+    assert lines[11].split() == ["10", "RESHAPE", "1x1x1x64", "-", "1x64", "-", "no"]
     assert len(lines) == 14
 
 
@@ -33,6 +35,22 @@ def test_layer(models_dir, tmp_path, capsys):
     assert capsys.readouterr().out.startswith("layer 0 CONV_2D: checksum 0x")
 
 
+def test_both_inputs_of_a_sum(models_dir, tmp_path, capsys):
+    tensors = np.load(models_dir / "mlperf_resnet8.tensors.npz")
+    record = json.loads((models_dir / "mlperf_resnet8.json").read_text())["operators"][3]
+    files = []
+    for i in record["inputs"]:
+        np.save(tmp_path / f"{i}.npy", tensors[f"t{i}"])
+        files += ["--input", str(tmp_path / f"{i}.npy")]
+    elf, out = str(tmp_path / "add.elf"), tmp_path / "out.npy"
+    assert main(["compile", str(models_dir / "mlperf_resnet8.tflite"), "--layer", "3", "-o", elf, *files]) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("  input")] == [
+        f"  input    1x32x32x16 int8, from {path}" for path in files[1::2]
+    ]
+    assert main(["run", elf, "--accel", "on", "--output", str(out)]) == 0
+    np.testing.assert_array_equal(np.load(out), tensors[f"t{record['outputs'][0]}"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
@@ -43,10 +61,16 @@ def test_layer(models_dir, tmp_path, capsys):
         ),
         (["--layer", "0"], 2, "no file to write: name the ELF with -o"),
         (
-            ["--layer", "3", "-o", "x.elf"],
+            ["--layer", "15", "-o", "x.elf"],
             65,
-            "layer 3, ADD, cannot be compiled. Layers that can be compiled: 0, 1,",
+            "layer 15, SOFTMAX, cannot be compiled. Layers that can be compiled: 0, 1,",
         ),
+        (
+            ["--layer", "12", "-o", "x.elf", "--input", "x.npy", "--input", "y.npy"],
+            2,
+            "layer 12 (AVERAGE_POOL_2D): expected 1 --input at most, found 2",
+        ),
+        (["--layer", "3", "-o", "x.elf", *["--input", "x.npy"] * 3], 2, "(ADD): expected 2 --input at most, found 3"),
         (["--layer", "16", "-o", "x.elf"], 2, "no layer 16; its 16 operators are counted from 0"),
         (["--layer", "-1", "-o", "x.elf"], 2, "no layer -1; its 16 operators are counted from 0"),
         (["--layer", "0", "-o", "m.tflite"], 2, "is the model itself: name another file with -o"),

@@ -20,6 +20,16 @@ def conv_model():
     return _conv_model
 
 
+@pytest.fixture(scope="session")
+def pool_model():
+    return _pool_model
+
+
+@pytest.fixture(scope="session")
+def add_model():
+    return _add_model
+
+
 def _vector(builder: flatbuffers.Builder, values: Any, dtype: str) -> int:
     return builder.CreateNumpyVector(np.asarray(values, dtype))
 
@@ -140,3 +150,38 @@ def _conv_model(
         fields = (kind, default | (options or {}))
     operators = [{"opcode": opcode, "inputs": inputs, "outputs": [3], "options": fields}]
     return _build_model(tensors, operators, **model)
+
+
+def _pool_model(
+    opcode: str = "AVERAGE_POOL_2D",
+    source: dict | None = None,
+    output: dict | None = None,
+    options: dict | None = None,
+    inputs: tuple[int, ...] = (0,),
+) -> bytes:
+    """One pool, 1x5x6x2 to 1x3x3x2, with what a test wants changed in it."""
+    quantisation = {"scales": [0.5], "zero_points": [-3]}
+    tensors = [
+        {"name": "in", "shape": [1, 5, 6, 2]} | quantisation | (source or {}),
+        {"name": "out", "shape": [1, 3, 3, 2]} | quantisation | (output or {}),
+    ]
+    default = {"Padding": 0, "StrideH": 2, "StrideW": 2, "FilterHeight": 3, "FilterWidth": 3}
+    fields = ("Pool2DOptions", default | (options or {}))
+    return _build_model(tensors, [{"opcode": opcode, "inputs": inputs, "outputs": [1], "options": fields}])
+
+
+def _add_model(
+    first: dict | None = None,
+    second: dict | None = None,
+    output: dict | None = None,
+    options: dict | None = None,
+    inputs: tuple[int, ...] = (0, 1),
+) -> bytes:
+    """One ADD of 2x3, with what a test wants changed in it."""
+    tensors = [
+        {"name": "a", "shape": [2, 3], "scales": [0.5], "zero_points": [-3]} | (first or {}),
+        {"name": "b", "shape": [2, 3], "scales": [0.125], "zero_points": [7]} | (second or {}),
+        {"name": "out", "shape": [2, 3], "scales": [2.0], "zero_points": [5]} | (output or {}),
+    ]
+    fields = ("AddOptions", {"FusedActivationFunction": 0} | (options or {}))
+    return _build_model(tensors, [{"opcode": "ADD", "inputs": inputs, "outputs": [2], "options": fields}])

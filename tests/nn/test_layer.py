@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from accel.conv.descriptor import MAGIC, check
 from rvsim.errors import InputFileError, UsageError
 from rvsim.nn.layer import TensorSpec, compilable_layers, layer_from_operator
 from rvsim.nn.tflite_model import parse_model
@@ -129,6 +130,87 @@ def test_no_bias(conv_model, opcode, inputs):
 def test_refused(conv_model, opcode, change, message):
     with pytest.raises(InputFileError, match=rf"^m\.tflite: layer 0 \({opcode}\) is not supported: .*{message}"):
         take(conv_model(opcode, **change))
+
+
+@pytest.mark.parametrize(("opcode", "operation"), [("AVERAGE_POOL_2D", 3), ("MAX_POOL_2D", 4)])
+def test_pool(pool_model, opcode, operation):
+    spec = take(pool_model(opcode, options={"FilterWidth": 4, "FusedActivationFunction": 1}))
+    shape = spec.shape
+    assert (spec.opcode, shape.operation, shape.batches, spec.macs) == (opcode, operation, 1, 0)
+    assert (shape.input_height, shape.input_width, shape.input_channels) == (5, 6, 2)
+    assert (shape.output_height, shape.output_width, shape.output_channels) == (3, 3, 2)
+    assert (shape.kernel_height, shape.kernel_width, shape.stride_height, shape.stride_width) == (3, 4, 2, 2)
+    assert (shape.pad_top, shape.pad_left, shape.dilation_height, shape.dilation_width) == (1, 1, 1, 1)
+    assert (shape.activation_min, shape.activation_max) == (-3, 127)
+    assert (spec.weights, spec.bias, spec.multiplier, spec.shift, spec.second_input) == (None,) * 5
+    assert spec.input == TensorSpec((1, 5, 6, 2), 0.5, -3)
+    assert check(MAGIC, shape, 1 << operation) == 0
+
+
+def test_add(add_model):
+    spec = take(add_model(options={"FusedActivationFunction": 3}))
+    shape = spec.shape
+    assert (spec.opcode, shape.operation, spec.macs) == ("ADD", 5, 0)
+    sizes = (shape.batches, shape.input_height, shape.input_width, shape.input_channels)
+    assert sizes == (1, 1, 2, 3) == (1, shape.output_height, shape.output_width, shape.output_channels)
+    assert (shape.input_offset, shape.second_input_offset, shape.output_offset) == (3, -7, 5)
+    assert (shape.activation_min, shape.activation_max) == (5, 8)
+    # 1/2, 1/8 and 1 / (2 * 2**20): one half times 2**0, 2**-2 and 2**-20
+    assert (words(spec.multiplier), words(spec.shift)) == ([1 << 30] * 3, [0, -2, -20])
+    assert (spec.weights, spec.bias) == (None, None)
+    assert spec.second_input == TensorSpec((2, 3), 0.125, 7)
+    assert check(MAGIC, shape, 1 << 5) == 0
+
+
+@pytest.mark.parametrize(("shape", "sizes"), [([], (1, 1, 1, 1)), ([4], (1, 1, 1, 4)), ([2, 3, 4, 5, 6], (6, 4, 5, 6))])
+def test_add_of_any_rank(add_model, shape, sizes):
+    layer = take(add_model(*[{"shape": shape}] * 3)).shape
+    assert (layer.batches, layer.input_height, layer.input_width, layer.input_channels) == sizes
+
+
+def test_add_of_a_constant(add_model):
+    assert take(add_model(second={"data": b"abcdef"})).weights == b"abcdef"
+
+
+@pytest.mark.parametrize(
+    ("opcode", "change", "message"),
+    [
+        ("MAX_POOL_2D", {"source": {"dtype": "INT16"}}, "input tensor 0 'in' is INT16; expected INT8"),
+        ("MAX_POOL_2D", {"source": {"scales": [0.25]}}, "its input and output have different scales or zero points"),
+        ("MAX_POOL_2D", {"output": {"zero_points": [0]}}, "its input and output have different scales or zero points"),
+        ("MAX_POOL_2D", {"inputs": (0, 0)}, r"expected one input, found the tensors \[0, 0\]"),
+        ("MAX_POOL_2D", {"inputs": (-1,)}, r"expected one input, found the tensors \[-1\]"),
+        ("MAX_POOL_2D", {"source": {"shape": [5, 6, 2]}}, "expected four axes, none empty"),
+        ("MAX_POOL_2D", {"source": {"shape": [1, 5, 6, 4]}}, r"\[1, 3, 3, 4\] follows from the input"),
+        ("MAX_POOL_2D", {"options": {"Padding": 1}}, r"\[1, 2, 2, 2\] follows from the input"),
+        ("MAX_POOL_2D", {"options": {"StrideW": 0}}, r"strides \(2, 0\) and dilations \(1, 1\); expected 1 and more"),
+        ("MAX_POOL_2D", {"options": {"FilterHeight": 0}}, "windows of 0 x 3; expected 1 and more"),
+        (
+            "MAX_POOL_2D",
+            {"options": {"FilterHeight": 2**22}},
+            "windows of 4194304 x 3; expected at most 8,388,608 taps",
+        ),
+        ("MAX_POOL_2D", {"options": {"FusedActivationFunction": 4}}, "found TANH"),
+        ("ADD", {"inputs": (0,)}, r"expected two inputs, found the tensors \[0\]"),
+        ("ADD", {"inputs": (0, -1)}, r"expected two inputs, found the tensors \[0, -1\]"),
+        ("ADD", {"first": {"dtype": "FLOAT32"}}, "input tensor 0 'a' is FLOAT32; expected INT8"),
+        ("ADD", {"second": {"scales": []}}, "second input tensor 1 'b': expected one scale and one zero point"),
+        ("ADD", {"second": {"shape": [3]}}, r"the shapes \[\[2, 3\], \[3\], \[2, 3\]\]; .* nothing is broadcast"),
+        ("ADD", {"output": {"shape": [3, 2]}}, "expected one shape, nothing is broadcast"),
+        (
+            "ADD",
+            {"first": {"data": bytes(6)}},
+            "input tensor 0 'a' is constant; expected the second input to be, or none",
+        ),
+        ("ADD", {"second": {"data": bytes(6), "sparse": True}}, "second input tensor 1 'b' is sparse"),
+        ("ADD", {"output": {"scales": [2.0**-20]}}, r"the output's scale .* is more than 2\*\*19 times finer"),
+        ("ADD", {"options": {"FusedActivationFunction": 4}}, "found TANH"),
+    ],
+)
+def test_pools_and_sums_refused(pool_model, add_model, opcode, change, message):
+    data = add_model(**change) if opcode == "ADD" else pool_model(opcode, **change)
+    with pytest.raises(InputFileError, match=rf"^m\.tflite: layer 0 \({opcode}\) is not supported: .*{message}"):
+        take(data)
 
 
 def test_another_operator(build_model):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rvsim.nn.layer import ConvLayerSpec, compilable_layers, layer_from_operator
 from rvsim.nn.quantise import (
     activation_range,
+    add_factors,
     convolution_factors,
     float32,
     fully_connected_factor,
@@ -68,6 +69,9 @@ def test_factors_against_numpy(source, weight, output):
     assert convolution_factors(source, (weight,), output) == [
         np.float64(source) * np.float64(weight) / np.float64(output)
     ]
+    twice = np.float64(2 * max(np.float32(source), np.float32(weight)))
+    expected = source / twice, weight / twice, twice / np.float64(np.float32(2**20) * np.float32(output))
+    assert add_factors(source, weight, output) == expected
     product = np.float32(source) * np.float32(weight)
     assert fully_connected_factor(source, weight, output) == np.float64(product) / np.float64(output)
 
@@ -173,5 +177,7 @@ def test_layers_of_real_networks(models_dir, name):
     tensors[f"t{model.operators[0].inputs[0]}"] = np.load(models_dir / f"{name}.io.npz")["x0"][0]
     for index in compilable_layers(model):
         operator = model.operators[index]
+        if operator.opcode not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+            continue
         out = _run(layer_from_operator(model, index), tensors[f"t{operator.inputs[0]}"])
         assert np.array_equal(out, tensors[f"t{operator.outputs[0]}"]), f"layer {index}"
