@@ -244,9 +244,9 @@ class Coprocessor:
     state_type: ClassVar[Any] = dict[str, Any]
     """What `state()` gives, as a type that msgspec checks a snapshot file by."""
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> Any:
         """Everything a snapshot needs, in values that JSON can hold; registers of the description are not its own."""
         return {}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Return to what `state()` gave, on this or on an equally configured coprocessor."""
+    def restore(self, state: Any) -> None:
+        """Return to what `state()` gave, on this or on an equally configured coprocessor; a `state_type`, its own."""

@@ -2,7 +2,8 @@
 
 Two compilers serve: zig from PyPI (`pip install 'rvsim-accel[toolchain]'`; it holds clang and lld) and a RISC-V GCC on
 the PATH. What is built depends on the sources, the options and the compiler's version alone: no path of the machine
-gets into an ELF, so that the committed programs can be built again byte for byte. `python -m kernels.build` does that.
+gets into an ELF, so that the committed programs can be built again byte for byte. `python -m kernels.build` does that,
+`python -m kernels.build FILE.c -o ELF` builds a program of your own.
 """
 
 from __future__ import annotations
@@ -370,21 +371,47 @@ def build_examples(folder: Path | None = None, toolchain: Toolchain | None = Non
     return [build_program([source], place / f"{source.stem}.elf", toolchain=toolchain) for source in sources]
 
 
-def main() -> int:
-    """Rebuild kernels/examples/*.elf."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build the program of the sources named; without any, rebuild kernels/examples/*.elf."""
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog="kernels.build", description="Build a guest program; without arguments, build the bundled examples again."
+    )
+    parser.add_argument("sources", nargs="*", metavar="FILE.c", help="C and assembly sources, one with main")
+    parser.add_argument("-o", "--output", metavar="ELF", help="the ELF to write (default: the first source's name)")
+    parser.add_argument("-D", dest="defines", action="append", default=[], metavar="NAME=VALUE", help="a macro")
+    parser.add_argument(
+        "-O", dest="optimise", choices=("0", "1", "2", "3", "s"), default="2", help="level (default: 2)"
+    )
+    parser.add_argument("--toolchain", metavar="NAME", help="zig or gcc (default: zig if it is there)")
+    args = parser.parse_args(arguments)
     try:
-        toolchain = find_toolchain("zig")
-        if toolchain.version != EXAMPLES_ZIG_VERSION:
-            raise UsageError(
-                f"the committed examples are built with ziglang {EXAMPLES_ZIG_VERSION}, found {toolchain.version}; "
-                f"install it with: pip install ziglang=={EXAMPLES_ZIG_VERSION}"
-            )
-        for path in build_examples(toolchain=toolchain):
-            print(f"{path.relative_to(ROOT)}: {path.stat().st_size} bytes")
+        if not args.sources:
+            _rebuild_examples()
+            return 0
+        for source in args.sources:
+            if not os.path.isfile(source):
+                raise UsageError(f"{source}: expected a source, found no such file")
+        output = args.output or f"{os.path.splitext(args.sources[0])[0]}.elf"
+        build_program(
+            args.sources, output, defines=args.defines, optimise=args.optimise, toolchain=find_toolchain(args.toolchain)
+        )
     except RvsimError as error:
         print(f"kernels.build: {error}", file=sys.stderr)
         return error.exit_status
     return 0
+
+
+def _rebuild_examples() -> None:
+    toolchain = find_toolchain("zig")
+    if toolchain.version != EXAMPLES_ZIG_VERSION:
+        raise UsageError(
+            f"the committed examples are built with ziglang {EXAMPLES_ZIG_VERSION}, found {toolchain.version}; "
+            f"install it with: pip install ziglang=={EXAMPLES_ZIG_VERSION}"
+        )
+    for path in build_examples(toolchain=toolchain):
+        print(f"{path.relative_to(ROOT)}: {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

@@ -222,7 +222,7 @@ def test_custom_accesses_fault_as_built_in_ones_do(describe: Any) -> None:
     result = machine(addi(A1, ZERO, 8), TEST, isa_ext=files).run()
     assert (result.stop_reason, result.instructions) == ("access-fault", 1)
     assert result.message is not None
-    assert result.message.startswith("load access fault at address 0x00000008: own.test a0 at 0x80000004; memory is ram")
+    assert result.message.startswith("load access fault at address 0x00000008: own.test a0 at 0x80000004; memory")
     words = [
         jal(ZERO, 20), csrrs(T1, MEPC), addi(T1, T1, 4), csrrw(ZERO, MEPC, T1), MRET,
         auipc(T0, 0), addi(T0, T0, -16), csrrw(ZERO, MTVEC, T0), addi(A1, ZERO, 8), TEST, addi(A2, ZERO, 1),
