@@ -43,6 +43,9 @@ _KERNEL_SOURCES = tuple(
         "src/fully_connected.c",
         "src/pool.c",
         "src/add.c",
+        "src/packed.c",
+        "src/simd.c",
+        "src/xcv.c",
         "src/dispatch.c",
     )
 )

@@ -1,5 +1,7 @@
-/* rvsim_layer(): one layer on the coprocessor if there is one that can run it, else by the scalar kernels. */
+/* rvsim_layer(): one layer on the coprocessor, by the kernels for its added instructions, or by the scalar kernels. */
 #include "kernels.h"
+#include "rvsim_simd.h"
+#include "rvsim_xcv.h"
 
 /* Whether windows at -pad, stride - pad, ... fit one side of the input: the first and the last reach into it,
    and no further one fits wholly before its end. */
@@ -53,16 +55,31 @@ static enum rvsim_conv_status check_layer(const struct rvsim_conv_layer *layer) 
   return RVSIM_CONV_DONE;
 }
 
+/* Whether kernels for the added instructions of a family have run the layer. */
+static int run_added(uint32_t capability, const struct rvsim_conv_layer *layer) {
+  const uint32_t needed = RVSIM_XCV_MEM | RVSIM_XCV_MAC | RVSIM_XCV_ALU | RVSIM_XCV_SIMD;
+  const int xcv = capability >> 24 == RVSIM_XCV_FAMILY && (capability & needed) == needed;
+  if (!xcv && !simd_supports(capability)) return 0;
+  switch ((enum rvsim_conv_operation)layer->operation) {
+    case RVSIM_CONV_2D: return xcv ? xcv_conv_2d(layer) : simd_conv_2d(layer);
+    case RVSIM_DEPTHWISE_CONV_2D: return xcv ? xcv_depthwise_conv_2d(layer) : simd_depthwise_conv_2d(layer);
+    case RVSIM_FULLY_CONNECTED: return xcv ? xcv_fully_connected(layer) : simd_fully_connected(layer);
+    default: return 0;
+  }
+}
+
 int rvsim_layer(const struct rvsim_conv_layer *layer) {
   /* A misaligned descriptor cannot even be read on a hart that traps on misaligned loads. */
   if ((uintptr_t)layer & 3) return RVSIM_CONV_MISALIGNED;
-  if (conv_supports(conv_capability(), layer->operation)) {
+  const uint32_t capability = conv_capability();
+  if (conv_supports(capability, layer->operation)) {
     uint32_t refused = conv_start(layer);
     return (int)(refused ? refused : conv_wait());
   }
 
   enum rvsim_conv_status status = check_layer(layer);
   if (status) return status;
+  if (run_added(capability, layer)) return RVSIM_CONV_DONE;
   switch ((enum rvsim_conv_operation)layer->operation) {
     case RVSIM_CONV_2D: conv_2d_s8(layer); break;
     case RVSIM_DEPTHWISE_CONV_2D: depthwise_conv_2d_s8(layer); break;

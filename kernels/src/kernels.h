@@ -10,6 +10,14 @@ void fully_connected_s8(const struct rvsim_conv_layer *layer);
 void pool_2d_s8(const struct rvsim_conv_layer *layer);
 void add_s8(const struct rvsim_conv_layer *layer);
 
+/* On added instructions: 0 for a layer that they do not suit, which the scalar kernel then runs. */
+int simd_conv_2d(const struct rvsim_conv_layer *layer);
+int simd_depthwise_conv_2d(const struct rvsim_conv_layer *layer);
+int simd_fully_connected(const struct rvsim_conv_layer *layer);
+int xcv_conv_2d(const struct rvsim_conv_layer *layer);
+int xcv_depthwise_conv_2d(const struct rvsim_conv_layer *layer);
+int xcv_fully_connected(const struct rvsim_conv_layer *layer);
+
 /* The taps [first, end) of one window axis that lie inside the input: padded taps contribute nothing, so the loops
    over a window are clipped once an output pixel and need no test inside. */
 struct taps {
