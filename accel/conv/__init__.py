@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from accel.protocol import Coprocessor
+
+if TYPE_CHECKING:
+    from accel.conv.descriptor import ConvLayer
+    from accel.conv.parameters import ConvParameters
+    from accel.conv.timing import Timing
 
 
 def load(name: str, values: Mapping[str, object], where: str, overrides: Mapping[str, str]) -> Coprocessor:
@@ -13,3 +19,38 @@ def load(name: str, values: Mapping[str, object], where: str, overrides: Mapping
     from accel.conv.coprocessor import ConvCoprocessor
 
     return ConvCoprocessor(name, parameters.check(values, where, overrides))
+
+
+def estimate(layer: ConvLayer, params: ConvParameters) -> Timing:
+    """Cycles and traffic of a layer, without a program.
+
+    Parameters
+    ----------
+    layer : ConvLayer
+        Its shape, from `accel.conv.layers.layer` or a program's descriptor; of the addresses only the bias's matters,
+        whether it is 0.
+    params : ConvParameters
+        The coprocessor, from `accel.registry.load(name, overrides).parameters` or made by hand.
+
+    Returns
+    -------
+    accel.conv.timing.Timing
+        In cycles of the coprocessor's clock.
+
+    Raises
+    ------
+    rvsim.errors.UsageError
+        The tiles that the parameters give do not fit the buffers for this layer.
+
+    Examples
+    --------
+    >>> from accel import conv, registry
+    >>> from accel.conv.layers import layer
+    >>> conv8 = registry.load("conv-8x8", {"double_buffering": "false"})
+    >>> timing = conv.estimate(layer(input=(16, 16, 32), output_channels=32, kernel=3), conv8.parameters)
+    >>> timing.cycles > timing.compute_cycles == 36864
+    True
+    """
+    from accel.conv import timing
+
+    return timing.estimate(layer, params)

@@ -487,12 +487,10 @@ cdef int64_t _walk(const Hardware *h, const Layer *l, const Mapping *g, const Pl
         ready = most(array, stored_before if slots == 2 else stored)
         start = most(ready, loaded)
         if start > array:
-            if loaded >= start:
-                c.stall += start - array
-            else:
-                quantised = most(0, least(start, done_before if slots == 2 else done) - array)
-                c.requantise += quantised
-                c.stall += start - array - quantised
+            # Up to the requantisation that the port or the output buffer waited for; the rest is the port's.
+            quantised = most(0, least(start, done_before if slots == 2 else done) - array)
+            c.requantise += quantised
+            c.stall += start - array - quantised
         array_before, array = array, start + w.compute + w.fill_drain
 
         store_beats = store_bursts = 0

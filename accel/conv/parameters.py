@@ -144,6 +144,7 @@ def check(values: Mapping[str, Any], where: str, overrides: Mapping[str, str] | 
     merged: dict[str, object] = {}
     settings = {key: _from_text(key, text) for key, text in (overrides or {}).items()}
     for origin, given in ((where, values), ("--set accel.", settings)):
+        names: dict[str, str] = {}
         for written, value in given.items():
             key = ALIASES.get(written, written)
             source = f"{origin}{written}" if given is settings else origin
@@ -156,8 +157,9 @@ def check(values: Mapping[str, Any], where: str, overrides: Mapping[str, str] | 
                     f"{source}: expected a parameter of the convolution coprocessor, found the unknown key "
                     f"{written!r}; {hint}"
                 )
-            if sources.get(key) == source:
-                raise UsageError(f"{source}: expected one of {written!r} and {key!r}, found both; leave one out")
+            if key in names and names[key] != written:
+                raise UsageError(f"{source}: expected one of {names[key]!r} and {written!r}, found both; leave one out")
+            names[key] = written
             sources[key], merged[key] = source, value
     required = {field.name for field in msgspec.structs.fields(ConvParameters) if field.required}
     for key in known:

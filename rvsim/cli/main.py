@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any, NoReturn
 
-COMMANDS = ("run", "compare", "caches", "asm", "disasm", "isa", "compile", "bench", "new", "examples")
+COMMANDS = ("run", "compare", "caches", "accel", "asm", "disasm", "isa", "compile", "bench", "new", "examples")
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 BROKEN_PIPE = 128 + 13  # what a shell reports for a program that SIGPIPE ended
 

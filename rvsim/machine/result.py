@@ -297,8 +297,10 @@ class LevelTraffic(Record):
         input, weights, output, partial sums and so on.
     bits : int
         Width of an element.
-    reads, writes : int
-        Elements.
+    reads : int
+        Elements read.
+    writes : int
+        Elements written.
     """
 
     level: str

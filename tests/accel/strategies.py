@@ -121,6 +121,12 @@ def parameters(draw: st.DrawFn, largest_side: int = 64) -> ConvParameters:
         output_buffer_kib=1 << 20,
         requantise_per_cycle=draw(st.integers(1, 16)),
         issue_latency_cycles=draw(st.integers(0, 9)),
+        memory=draw(st.sampled_from(["private", "shared"])),
+        memory_banks=draw(st.integers(1, 8)),
+        clock_multiplier=draw(st.integers(1, 4)),
+        clock_divider=draw(st.integers(1, 4)),
+        interface=draw(st.sampled_from(["blocking", "cv-x-if", "queued"])),
+        queue_depth=draw(st.integers(1, 4)),
         operations=tuple(operation.name for operation in Operation),
     )
     return msgspec.structs.replace(

@@ -205,6 +205,76 @@ def test_report_adds_up(memory: Memory) -> None:
     json.dumps(report)
 
 
+@pytest.mark.parametrize("name", ["conv-4x4", "conv-8x8", "conv-16x16"])
+@pytest.mark.parametrize("interface", ["blocking", "cv-x-if", "queued"])
+@pytest.mark.parametrize("clock", [(1, 1), (3, 2), (1, 4)])
+def test_cycles_add_up_to_those_of_the_run(memory: Memory, name: str, interface: str, clock: tuple[int, int]) -> None:
+    unit = coprocessor(name, interface=interface, clock_multiplier=str(clock[0]), clock_divider=str(clock[1]))
+    cycle = 0
+    for _ in range(3):
+        cycle += 10 + unit.issue(START, AT, 0, memory, cycle, PC).stall_cycles
+    cycle += unit.issue(WAIT, 0, 0, memory, cycle, PC).stall_cycles
+    report = unit.report(cycle + 77)
+    assert sum(report["cycles"].values()) == cycle + 77
+    assert min(report["cycles"].values()) >= 0 and report["cycles"]["compute"] > 0
+    assert report["busy_cycles"] == sum(report["cycles"].values()) - report["cycles"]["idle"]
+    levels = {(row["level"], row["element"]): row for row in report["levels"]}
+    assert levels["memory", "weights"]["reads"] == 3 * CONV.weight_bytes
+    assert levels["memory", "output"]["writes"] == 3 * CONV.output_bytes
+    assert levels["weight buffer", "weights"]["writes"] == levels["memory", "weights"]["reads"]
+    moved = sum(
+        (row["reads"] + row["writes"]) * row["bits"] // 8 for row in report["levels"] if row["level"] == "memory"
+    )
+    assert moved == sum(kind["bytes"] for kind in report["traffic"].values())
+
+
+def test_interfaces_keep_the_hart_differently(memory: Memory) -> None:
+    """Three starts, ten cycles apart: until the layer is done, until the one before is, until the queue has room."""
+    stalls = {}
+    for interface in ("blocking", "cv-x-if", "queued"):
+        unit = coprocessor(interface=interface, queue_depth="2")
+        cycle, stalls[interface] = 0, []
+        for _ in range(5):
+            answer = unit.issue(START, AT, 0, memory, cycle, PC)
+            stalls[interface].append(answer.stall_cycles)
+            cycle += answer.stall_cycles + 10
+        ends = [command.end_cycle for command in unit.commands]
+        assert ends == sorted(ends)
+    spent = timing.estimate(CONV, unit.parameters)
+    assert stalls["blocking"] == [spent.cycles] * 5
+    issue, layer = spent.issue_cycles, spent.layer_cycles
+    assert stalls["cv-x-if"] == [issue] + [spent.cycles - issue - 10 + issue] * 4
+    # The first runs at once and two wait; the fourth waits until the second has started.
+    starts = [command.start_cycle for command in unit.commands]
+    assert stalls["queued"][:3] == [issue] * 3
+    assert starts[:3] == [0, issue + layer, issue + 2 * layer]
+    assert stalls["queued"][3] == starts[1] - 3 * (issue + 10) + issue
+
+
+def test_a_clock_of_its_own(memory: Memory) -> None:
+    plain, slow = coprocessor(), coprocessor(clock_multiplier="2", clock_divider="3")
+    for unit in (plain, slow):
+        unit.issue(START, AT, 0, memory, 0, PC)
+    assert slow.commands[0].end_cycle == -(-plain.commands[0].end_cycle * 3 // 2)
+
+
+@pytest.mark.parametrize("banks", [1, 4])
+def test_the_hart_takes_a_shared_memory_first(memory: Memory, banks: int) -> None:
+    """The port uses b of the c cycles of a command; of the hart's 100 accesses beside it, one in `banks` meets it."""
+    alone = coprocessor()
+    alone.issue(START, AT, 0, memory, 0, PC)
+    unit = coprocessor(memory="shared", memory_banks=str(banks))
+    resumed = unit.issue(START, AT, 0, memory, 0, PC).stall_cycles
+    unit.issue(STATUS, 0, 0, memory, resumed + 60, PC)
+    unit.issue(WAIT, 0, 0, memory, resumed + 100, PC)
+    beats = sum(entry[2] for entry in memory.counted) // 2
+    cycles = alone.commands[0].end_cycle
+    delay = sum(-(-each * beats // (cycles * banks)) for each in (60, 40))
+    assert unit.commands[0].contention_cycles == delay > 0
+    assert unit.commands[0].end_cycle == cycles + delay
+    assert unit.report(10**4)["cycles"]["stall"] == alone.report(10**4)["cycles"]["stall"] + delay
+
+
 def test_an_idle_coprocessor_reports_zeros() -> None:
     report = coprocessor().report(5)
     assert (report["commands"], report["busy_cycles"], report["utilisation"]) == (0, 0, 0.0)

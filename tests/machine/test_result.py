@@ -32,6 +32,8 @@ REPORT = {
     "core_wait_cycles": 150, "total_cycles": 1500, "utilisation": 0.5,
     "traffic": {"load": {"count": 10, "bytes": 40}, "store": {"count": 1, "bytes": 4}},
     "operands": {"input": 20, "weights": 20, "output": 4}, "parameters": {"rows": 8},
+    "cycles": {"issue": 10, "compute": 100, "fill_drain": 60, "requantise": 10, "stall": 20, "idle": 1300},
+    "levels": [{"level": "memory", "element": "input", "bits": 8, "reads": 20, "writes": 0}],
 }  # fmt: skip
 
 
