@@ -26,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--isa-ext", action="append", default=[], metavar="FILE", help="add the instructions of a CoreDSL file"
     )
     parser.add_argument(
+        "--accel", default="off", metavar="on|off|NAME|FILE.toml|FILE.py", help="add a coprocessor's instructions"
+    )
+    parser.add_argument(
         "--text", type=_address, default=0x8000_0000, metavar="ADDR", help="address of .text (default: 0x80000000)"
     )
     parser.add_argument(
@@ -48,7 +51,7 @@ def main(args: argparse.Namespace) -> int:
         name=name,
         text=args.text,
         defines=defines,
-        isa_ext=_extensions(args.isa_ext),
+        isa_ext=_extensions(args.isa_ext, args.accel),
         folder=os.path.dirname(os.path.abspath(args.source)) if args.source != "-" else os.getcwd(),
         relax=args.relax,
         compile_folder=os.getcwd(),
@@ -67,14 +70,20 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _extensions(files: list[str]) -> list:
+def _extensions(files: list[str], accel: str) -> list:
+    found = []
+    if accel != "off":
+        from accel import registry
+
+        if (coprocessor := registry.load(accel)) is not None:
+            found.append(coprocessor.isa())
     if not files:
-        return []
+        return found
     from pathlib import Path
 
     from rvsim.isa.model import load_extension
 
-    return [load_extension(Path(file)) for file in files]
+    return [*found, *(load_extension(Path(file)) for file in files)]
 
 
 def _read(path: str) -> tuple[str, str]:

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     run.add_machine_arguments(parser)
     parser.add_argument(
-        "--accel", default="off", metavar="on|off|NAME|FILE.toml", help="the coprocessor (default: off)"
+        "--accel", default="off", metavar="on|off|NAME|FILE.toml|FILE.py", help="the coprocessor (default: off)"
     )
     parser.add_argument("--core", default=run.DEFAULT_CORE, metavar="NAME|FILE.toml", help="the core's timing")
     parser.add_argument("--line", type=int, default=32, metavar="BYTES", help="bytes of a line (default: %(default)s)")

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--accel",
         default="off",
-        metavar="on|off|NAME|FILE.toml",
+        metavar="on|off|NAME|FILE.toml|FILE.py",
         help="know a coprocessor's instructions, those of conv by default; with --counts, run with it (default: off)",
     )
     parser.add_argument("--function", metavar="NAME", help="only this function or symbol")

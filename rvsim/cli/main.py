@@ -42,6 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _run(sys.argv[1:] if arguments is None else arguments)
     except RvsimError as error:
+        if error.__cause__ is not None:  # code of the user's own
+            _trace()
         return _fail(f"error: {error}", error.exit_status)
     except KeyboardInterrupt:
         return 130
@@ -52,10 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(error, OSError) and error.errno in DISK_FULL:
             _abandon_stdout()
             return _fail(f"error: cannot write the output: {error.strerror}", OutputError.exit_status)
-        if os.environ.get("RVSIM_DEBUG") == "1":
-            import traceback
-
-            traceback.print_exc()
+        _trace()
         what = " ".join(f"{type(error).__name__}: {error}".split())
         return _fail(f"internal error: {what}; please report it with the command line (RVSIM_DEBUG=1 says where)", 70)
 
@@ -145,6 +144,13 @@ def _without_command(arguments: list[str]) -> int:
 def _import(name: str) -> ModuleType:
     __import__(f"rvsim.cli.{name}")
     return sys.modules[f"rvsim.cli.{name}"]
+
+
+def _trace() -> None:
+    if os.environ.get("RVSIM_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exc()
 
 
 def _fail(message: str, status: int) -> int:

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_machine_arguments(parser, ", or a snapshot of --save")
     parser.add_argument(
-        "--accel", default="off", metavar="on|off|NAME|FILE.toml", help="the coprocessor (default: off)"
+        "--accel", default="off", metavar="on|off|NAME|FILE.toml|FILE.py", help="the coprocessor (default: off)"
     )
     parser.add_argument(
         "--core", default=DEFAULT_CORE, metavar="NAME|FILE.toml", help="the core's timing (default: %(default)s)"

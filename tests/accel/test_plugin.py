@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 
 import pytest
 
 from accel import InstructionCoprocessor, plugin, registry
+from rvsim.cli.main import main
 from rvsim.errors import CoprocessorError, RvsimError, UsageError
 
 FUNCTION = """from accel import instruction
@@ -179,3 +181,26 @@ def test_a_file_that_is_not_there(tmp_path: Path, name: str) -> None:
 )  # fmt: skip
 def test_split(text: str, split: tuple[str, str] | None) -> None:
     assert plugin.split(text) == split
+
+
+def test_assembler_and_disassembler_know_its_instructions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.py").write_text(FUNCTION)
+    (tmp_path / "a.s").write_text("_start: twice a0, a1\n .insn r CUSTOM_0, 0, 0, a2, a3, x0\n")
+    elf, unit = str(tmp_path / "a.elf"), str(tmp_path / "mine.py")
+    assert main(["asm", str(tmp_path / "a.s"), "-o", elf, "--accel", unit]) == 0
+    assert main(["disasm", elf, "--accel", unit]) == 0
+    assert re.findall(r"twice\t\w+,\w+", capsys.readouterr().out) == ["twice\ta0,a1", "twice\ta2,a3"]
+    assert main(["asm", str(tmp_path / "a.s"), "-o", elf]) == 65
+    assert "twice" in capsys.readouterr().err
+
+
+def test_the_traceback_is_there_for_who_wants_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text("1 / 0\n")
+    for debug in ("", "1"):
+        monkeypatch.setenv("RVSIM_DEBUG", debug)
+        assert main(["run", "hello", "--accel", str(tmp_path / "mine.py")]) == 65
+        errors = capsys.readouterr().err
+        assert errors.endswith("it does not load: ZeroDivisionError: division by zero (mine.py:1)\n")
+        assert ("Traceback" in errors) == bool(debug) and (errors.count("\n") == 1) == (not debug)
