@@ -13,10 +13,10 @@ void conv_2d_s8(const struct rvsim_conv_layer *layer) {
 
   for (int32_t batch = 0; batch < layer->batches; batch++, input += layer->input_height * row_bytes) {
     for (int32_t y = 0; y < layer->output_height; y++) {
-      const int32_t top = y * layer->stride_height - layer->pad_top;
+      const int32_t top = window_origin(y, layer->stride_height, layer->pad_top);
       const struct taps rows = clip_taps(top, layer->dilation_height, layer->kernel_height, layer->input_height);
       for (int32_t x = 0; x < layer->output_width; x++) {
-        const int32_t left = x * layer->stride_width - layer->pad_left;
+        const int32_t left = window_origin(x, layer->stride_width, layer->pad_left);
         const struct taps columns = clip_taps(left, layer->dilation_width, layer->kernel_width, layer->input_width);
         /* Neighbouring taps of an undilated row are neighbours in memory: one dot product a row. */
         const int dense = layer->dilation_width == 1;

@@ -26,9 +26,16 @@ struct taps {
 
 static inline struct taps clip_taps(int32_t origin, int32_t dilation, int32_t kernel, int32_t size) {
   struct taps taps = {0, kernel};
-  while (taps.first < taps.end && origin + taps.first * dilation < 0) taps.first++;
-  while (taps.end > taps.first && origin + (taps.end - 1) * dilation >= size) taps.end--;
+  int64_t place = origin; /* 64 bits: a tap far out in the padding */
+  for (; taps.first < taps.end && place < 0; place += dilation) taps.first++;
+  place = origin + (int64_t)(kernel - 1) * dilation;
+  for (; taps.end > taps.first && place >= size; place -= dilation) taps.end--;
   return taps;
+}
+
+/* Where the window of an output row or column begins. It is an int32, the product may be none. */
+static inline int32_t window_origin(int32_t index, int32_t stride, int32_t pad) {
+  return (int32_t)((uint32_t)index * (uint32_t)stride - (uint32_t)pad);
 }
 
 /* acc + sum of (input + offset) * weight. */

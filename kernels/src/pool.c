@@ -34,10 +34,10 @@ void pool_2d_s8(const struct rvsim_conv_layer *layer) {
 
   for (int32_t batch = 0; batch < layer->batches; batch++, input += layer->input_height * row_bytes) {
     for (int32_t y = 0; y < layer->output_height; y++) {
-      const int32_t top = y * layer->stride_height - layer->pad_top;
+      const int32_t top = window_origin(y, layer->stride_height, layer->pad_top);
       const struct taps rows = clip_taps(top, 1, layer->kernel_height, layer->input_height);
       for (int32_t x = 0; x < layer->output_width; x++) {
-        const int32_t left = x * layer->stride_width - layer->pad_left;
+        const int32_t left = window_origin(x, layer->stride_width, layer->pad_left);
         const struct taps columns = clip_taps(left, 1, layer->kernel_width, layer->input_width);
         const int32_t height = rows.end - rows.first, width = columns.end - columns.first;
         const int8_t *pixel = input + (top + rows.first) * row_bytes + (left + columns.first) * channels;

@@ -56,25 +56,22 @@ class Layer:
         return self.multiplier.size if self.operation < 3 else self.input.shape[3]
 
 
+def tap(layer: Layer, axis: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where tap `k` of each window lies along an axis (0: rows, 1: columns), and whether that is inside the input."""
+    places = np.arange(layer.output_size[axis]) * layer.stride[axis] - layer.pad[axis] + k * layer.dilation[axis]
+    size = layer.input.shape[1 + axis]
+    return places.clip(0, size - 1), (places >= 0) & (places < size)
+
+
 def accumulate(layer: Layer) -> np.ndarray:
-    """int64 accumulators [N, H, W, output channels], without bias: padded input, one tap of the window at a time."""
+    """int64 accumulators [N, H, W, output channels], without bias: one tap of all windows at a time."""
     x = layer.input.astype(np.int64) + layer.input_offset
-    (height, width), (kernel_h, kernel_w) = layer.output_size, layer.kernel
-    reach = [
-        (output - 1) * stride + (kernel - 1) * dilation + 1
-        for output, stride, kernel, dilation in zip(
-            layer.output_size, layer.stride, layer.kernel, layer.dilation, strict=True
-        )
-    ]
-    after = [max(0, reach[axis] - layer.pad[axis] - x.shape[1 + axis]) for axis in (0, 1)]
-    x = np.pad(x, ((0, 0), (layer.pad[0], after[0]), (layer.pad[1], after[1]), (0, 0)))
-    acc = np.zeros((x.shape[0], height, width, layer.output_channels), np.int64)
-    for ky in range(kernel_h):
-        for kx in range(kernel_w):
-            top, left = ky * layer.dilation[0], kx * layer.dilation[1]
-            rows = slice(top, top + (height - 1) * layer.stride[0] + 1, layer.stride[0])
-            columns = slice(left, left + (width - 1) * layer.stride[1] + 1, layer.stride[1])
-            seen = x[:, rows, columns, :]
+    acc = np.zeros((x.shape[0], *layer.output_size, layer.output_channels), np.int64)
+    for ky in range(layer.kernel[0]):
+        rows, row_inside = tap(layer, 0, ky)
+        for kx in range(layer.kernel[1]):
+            columns, column_inside = tap(layer, 1, kx)
+            seen = x[:, rows][:, :, columns] * (row_inside[:, None] & column_inside)[:, :, None]
             if layer.operation == 0:
                 acc += np.einsum("nhwc,oc->nhwo", seen, layer.weights[:, ky, kx].astype(np.int64))
             elif layer.operation == 1:

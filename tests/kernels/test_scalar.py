@@ -78,7 +78,10 @@ def pack(layer: Layer, changes: dict[str, int] | None = None) -> tuple[bytes, in
 
 
 def same_pad(size: int, output: int, kernel: int, stride: int, dilation: int) -> int:
-    return max(0, (output - 1) * stride + (kernel - 1) * dilation + 1 - size) // 2
+    return min(max(0, (output - 1) * stride + (kernel - 1) * dilation + 1 - size) // 2, 2**31 - 1)
+
+
+HUGE = st.sampled_from([2**16, 2**30, 2**31 - 1])
 
 
 @st.composite
@@ -95,7 +98,8 @@ def layers(draw: st.DrawFn) -> Layer:
     elif operation != 2:
         axes = []
         for _ in range(2):
-            n, k, s, d = (draw(st.integers(1, m)) for m in (8, 4, 3, 3 if operation < 2 else 1))
+            n, k, s = draw(st.integers(1, 8)), draw(st.integers(1, 4)), draw(st.integers(1, 3) | HUGE)
+            d = draw(st.integers(1, 3) | HUGE) if operation < 2 else 1
             if draw(st.booleans()) or (k - 1) * d + 1 > n:  # SAME, else VALID
                 out = -(-n // s)
                 axes.append((n, k, s, d, out, same_pad(n, out, k, s, d)))
