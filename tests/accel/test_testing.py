@@ -29,7 +29,7 @@ class TestConv(Conformance):
     accel = "conv-4x4"
     variants = (
         {"pe_rows": "1", "dataflow": "os"},
-        {"bus_width_bytes": "64", "memory_latency_cycles": "90"},
+        {"bus_width_bytes": "64", "burst_bytes": "64", "memory_latency_cycles": "90"},
         {"input_buffer_kib": "1", "weight_buffer_kib": "1", "output_buffer_kib": "1", "dataflow": "is"},
     )
 
