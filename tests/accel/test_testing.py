@@ -50,6 +50,28 @@ class TestConv(Conformance):
         yield Case("no descriptor", [("conv.start", 0x40), ("conv.wait",), ("conv.wait",)], values=[7, None, 7])
 
 
+class TestSimd(Conformance):
+    accel = "simd"
+    variants = ({"requantise_cycles": "9"},)
+
+    def cases(self) -> Iterator[Case]:
+        rng = np.random.default_rng(2)
+        x, w = (rng.integers(-128, 128, (6, 4)).astype("i1") for _ in range(2))
+        words = [
+            (int.from_bytes(a.tobytes(), "little"), int.from_bytes(b.tobytes(), "little"))
+            for a, b in zip(x, w, strict=True)
+        ]
+        products = (x.astype(int) + 100) * w
+        sums = products.sum(axis=1).cumsum()
+        yield Case(
+            "a dot product", [("simd.offsets", 100, 0), *(("simd.mac", *pair) for pair in words)],
+            values=[None, *(int(each) for each in sums)],
+        )  # fmt: skip
+        high = -(5 << 20), 1 << 30
+        calls = [("simd.high", *high), ("simd.high", -(2**31), -(2**31)), ("simd.round", -5, 1), ("simd.clamp", 300)]
+        yield Case("requantising", calls, values=[-(5 << 19), 2**31 - 1, -3, 127])
+
+
 class Sum(InstructionCoprocessor):
     """Adds the words of an array, four at a time, and keeps a total."""
 
