@@ -29,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "estimate",
         help="cycles and traffic of layers given by their shape",
         description="Estimate layers on the convolution coprocessor without a program. LAYERS.csv has a heading and a "
-        "layer a row (docs/coprocessor.md).",
+        "layer a row (docs/coprocessor.md); of a network, the layers that the coprocessor can run are taken.",
     )
-    estimate.add_argument("layers", metavar="LAYERS.csv", help="- is stdin")
+    estimate.add_argument("layers", metavar="LAYERS.csv|MODEL.tflite", help="- is CSV on stdin")
     estimate.add_argument(
         "--accel", default="on", metavar="NAME|FILE.toml", help="the coprocessor to start from (default: on)"
     )
@@ -94,7 +94,11 @@ def _estimate(args: argparse.Namespace) -> int:
     if coprocessor is None or not isinstance(coprocessor.parameters, ConvParameters):
         raise UsageError(f"--accel: expected a convolution coprocessor, found {args.accel!r}")
     parameters = coprocessor.parameters
-    found = layers.read_csv(_lines(args.layers), args.layers)
+    found = (
+        _network(args.layers, parameters)
+        if args.layers.endswith(".tflite")
+        else layers.read_csv(_lines(args.layers), args.layers)
+    )
     estimates = []
     for name, layer in found:
         try:
@@ -108,6 +112,29 @@ def _estimate(args: argparse.Namespace) -> int:
 
         print_tables(_tables(coprocessor.name, estimates, parameters), sys.stdout)
     return 0
+
+
+def _network(path: str, parameters: ConvParameters) -> list[tuple[str, ConvLayer]]:
+    """The layers of a network that the coprocessor is built for; says on stderr which it leaves out."""
+    import msgspec
+
+    from rvsim.nn.layer import layer_from_operator, refusal
+    from rvsim.nn.tflite_model import load_model
+
+    model = load_model(path)
+    found, left_out = [], []
+    for operator in model.operators:
+        if operator.opcode in parameters.operations and refusal(model, operator.index) is None:
+            spec = layer_from_operator(model, operator.index)
+            layer = msgspec.structs.replace(spec.shape, bias=4 if spec.bias else 0)
+            found.append((f"{operator.index} {operator.opcode}", layer))
+        else:
+            left_out.append(f"{operator.index} {operator.opcode}")
+    if left_out:
+        print(f"left to the hart: {', '.join(left_out)}", file=sys.stderr)
+    if not found:
+        raise InputFileError(f"{path}: expected layers that the coprocessor can run, found none")
+    return found
 
 
 def _lines(path: str) -> list[str]:

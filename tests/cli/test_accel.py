@@ -93,3 +93,17 @@ def test_files_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture
     for name, message in (("none.csv", "no readable file"), ("bytes.csv", "expected CSV in UTF-8")):
         assert main(["accel", "estimate", str(tmp_path / name)]) == 65
         assert message in capsys.readouterr().err
+
+
+def test_a_network_is_estimated_layer_by_layer(models_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """MLCommons' keyword spotter: MACs as its model card counts them, 2.66 million."""
+    model = str(models_dir / "mlperf_kws_dscnn.tflite")
+    assert main(["accel", "estimate", model, "--csv", "-"]) == 0
+    said = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(said.out)))
+    assert said.err == "left to the hart: 10 RESHAPE, 12 SOFTMAX\n"
+    assert [row["name"] for row in rows[:2]] == ["0 CONV_2D", "1 DEPTHWISE_CONV_2D"]
+    assert sum(int(row["macs"]) for row in rows) == 2_656_768
+    assert rows[0]["bias_bytes"] == "256"
+    assert main(["accel", "estimate", model, "--set", "operations=MAX_POOL_2D"]) == 65
+    assert "expected layers that the coprocessor can run, found none" in capsys.readouterr().err
