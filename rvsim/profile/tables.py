@@ -63,6 +63,7 @@ def run_tables(result: RunResult, top: int = TOP) -> list[Table]:
             _lines(result, top),
             _lost_lines(result, top),
             _accelerator(result),
+            _levels(result),
             _energy(result),
             _energy_shares(result, top),
         )
@@ -191,11 +192,19 @@ def _accelerator(result: RunResult) -> Table:
     if report is not None:
         failed = f" ({report.failed_commands:,} failed)" if report.failed_commands else ""
         moved = report.traffic
+        split = report.cycles
+        stall = "stall cycles", None if split else report.stall_cycles, "{:,} (waiting for memory)"
         told: list[tuple[str, float | None, str]] = [
             ("commands", report.commands, f"{{:,}}{failed}"),
             ("MACs", report.macs, "{:,}"),
             ("busy cycles", report.busy_cycles, "{:,}"),
-            ("stall cycles", report.stall_cycles, "{:,} (waiting for memory)"),
+            stall,
+            ("  issue", split.issue if split else None, "{:,}"),
+            ("  compute", split.compute if split else None, "{:,}"),
+            ("  fill and drain", split.fill_drain if split else None, "{:,}"),
+            ("  requantise", split.requantise if split else None, "{:,}"),
+            ("  memory stall", split.stall if split else None, "{:,}"),
+            ("idle cycles", split.idle if split else None, "{:,}"),
             ("core waited", report.core_wait_cycles, "{:,} cycles"),
             ("utilisation", report.utilisation, "{:.1%} of the PE array while busy"),
         ]
@@ -203,6 +212,14 @@ def _accelerator(result: RunResult) -> Table:
         if report.commands is not None or moved.load.count or moved.store.count:
             rows.append(("moved", f"{moved.load.bytes:,} bytes in, {moved.store.bytes:,} bytes out"))
     return Table(f"Coprocessor {report.name if report else ''}", ("", ""), rows, left=2, elastic=1)
+
+
+def _levels(result: RunResult) -> Table:
+    levels = result.accelerator.levels if result.accelerator else []
+    rows: list[tuple[Cell, ...]] = [
+        (each.level, each.element, each.bits, each.reads, each.writes) for each in levels if each.reads or each.writes
+    ]
+    return Table("Coprocessor's elements by level", ("level", "element", "bits", "reads", "writes"), rows, left=2)
 
 
 def _energy(result: RunResult) -> Table:
