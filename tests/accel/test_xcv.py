@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import random
 import subprocess
 import sys
@@ -23,7 +24,8 @@ XCV = bundled("xcv")
 INSTRUCTIONS = {i.name: i for i in XCV.instructions}
 COMPUTE = [i for i in XCV.instructions if i.set in ("XCVmac", "XCValu", "XCVbitmanip", "XCVsimd")]
 EDGES = [0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0x7FFF_FFFF, 0x8000_0000, 0x8000_8000, 0x80FF_7F01, MASK]
-PUBLISHED = Path("/work/shared/encodings.csv")
+SHARED = Path(os.environ.get("RVSIM_MODELS") or Path(__file__).parents[2].parent / "shared" / "models").parent
+PUBLISHED = SHARED / "encodings.csv"
 
 
 def word(instruction: Instruction, **fields: int) -> int:
