@@ -51,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser_.add_argument(
             "--isa-ext", action="append", default=[], metavar="FILE", help="a CoreDSL file whose instructions are added"
         )
+        parser_.add_argument(
+            "--accel", metavar="NAME|FILE.toml|FILE.py", help="only this coprocessor's (default: those of all presets)"
+        )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -88,7 +91,11 @@ def _instructions(args: argparse.Namespace) -> list[Instruction]:
         from rvsim.isa.select import select
 
         instructions = [i for i, on in zip(instructions, select(args.isa).enabled, strict=True) if on]
-    isas = [bundled(kind) for kind in registry.kinds()]
+    if args.accel is None:
+        isas = [bundled(kind) for kind in registry.kinds()]
+    else:
+        coprocessor = registry.load(args.accel)
+        isas = [coprocessor.isa()] if coprocessor else []
     if args.isa_ext:
         from rvsim.isa.model import load_extension
 

@@ -190,6 +190,10 @@ def test_assembler_and_disassembler_know_its_instructions(tmp_path: Path, capsys
     assert main(["asm", str(tmp_path / "a.s"), "-o", elf, "--accel", unit]) == 0
     assert main(["disasm", elf, "--accel", unit]) == 0
     assert re.findall(r"twice\t\w+,\w+", capsys.readouterr().out) == ["twice\ta0,a1", "twice\ta2,a3"]
+    assert main(["isa", "show", "twice", "--accel", unit]) == 0
+    shown = capsys.readouterr().out
+    assert "encoding   0000000 00000 rs1[4:0] 000 rd[4:0] 0001011" in shown.replace("000000000000", "0000000 00000")
+    assert main(["isa", "list", "--accel", unit]) == 0 and "conv.start" not in capsys.readouterr().out
     assert main(["asm", str(tmp_path / "a.s"), "-o", elf]) == 65
     assert "twice" in capsys.readouterr().err
 
