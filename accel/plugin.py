@@ -86,10 +86,12 @@ def from_file(text: str, given: Given) -> Coprocessor:
         sys.path.append(folder)
     sys.modules[module.__name__] = module  # where msgspec looks for the types that annotations name
     try:
-        exec(compile(source, module.__file__, "exec", dont_inherit=True), vars(module))
-    except SyntaxError as error:
-        at = f"{error.filename or path}:{error.lineno or 0}"
-        raise CoprocessorError(f"{at}: expected a coprocessor in Python, found {error.msg}") from error
+        code = compile(source, module.__file__, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line, what = getattr(error, "lineno", None) or 1, getattr(error, "msg", None) or error
+        raise CoprocessorError(f"{path}:{line}: expected a coprocessor in Python, found: {what}") from error
+    try:
+        exec(code, vars(module))
     except (Exception, SystemExit) as error:
         raise CoprocessorError(f"{path}: it does not load: {blame(error, module.__file__)}") from error
     return _from_module(module, wanted, name, path, given)

@@ -99,8 +99,10 @@ def test_entry_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 WITH_BASE = "from accel import Coprocessor, InstructionCoprocessor, instruction\n"
 BAD = {
     "empty": ("", 65, "expected a class with base accel.Coprocessor or functions with @accel.instruction, found none"),
-    "syntax": ("def f(:\n", 65, "mine.py:1: expected a coprocessor in Python, found invalid syntax"),
-    "no text": ("x = '\0'", 65, "expected a coprocessor in Python, found "),
+    "syntax": ("def f(:\n", 65, "mine.py:1: expected a coprocessor in Python, found: invalid syntax"),
+    "no text": ("x = '\0'", 65, "mine.py:1: expected a coprocessor in Python, found: source code"),
+    "deep": (f"x = {'(' * 5000}", 65, "mine.py:1: expected a coprocessor in Python, found: "),
+    "a broken file beside": ("import broken_beside\n", 65, "it does not load: ModuleNotFoundError: "),
     "import": ("\nimport no_such_module_at_all\n", 65,
                "it does not load: ModuleNotFoundError: No module named 'no_such_module_at_all' (mine.py:2)"),
     "exit": ("raise SystemExit(3)\n", 65, "it does not load: SystemExit: 3 (mine.py:1)"),

@@ -18,6 +18,7 @@ from kernels import build
 from kernels.bench_build import BENCH_GCC_VERSION, BENCHES, Bench, build_bench, host_checksum
 from kernels.build import EXAMPLES_ZIG_VERSION, build_examples, build_program, find_toolchain
 from rvsim.errors import OutputError, RvsimError, UsageError
+from rvsim.machine import Machine
 
 ROOT = Path(kernels.__file__).parent
 COMMITTED = sorted([*ROOT.glob("examples/*.elf"), *ROOT.glob("bench/*.elf")])
@@ -207,3 +208,20 @@ def test_generated_assembly_objects_and_symbols_link(tmp_path: Path) -> None:
     assert subprocess.run(["qemu-riscv32", elf], check=False).returncode == 42
     with elf.open("rb") as file:
         assert ELFFile(file).get_section_by_name(".stack")["sh_size"] == 0x2000
+
+
+def test_the_command_builds_a_program_and_says_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert build.main(["missing.c"]) == 2
+    assert "missing.c: expected a source, found no such file" in capsys.readouterr().err
+    try:
+        find_toolchain()
+    except UsageError as error:
+        pytest.skip(str(error))
+    (tmp_path / "a.c").write_text("int main(void) { return CODE; }\n")
+    assert build.main(["a.c", "-D", "CODE=7"]) == 0
+    assert Machine.from_elf(tmp_path / "a.elf").run().exit_code == 7
+    assert build.main(["a.c", "-o", "b.elf"]) == 70 and not (tmp_path / "b.elf").exists()
+    assert "CODE" in capsys.readouterr().err
