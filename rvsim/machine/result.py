@@ -729,7 +729,8 @@ def json_schema() -> dict[str, Any]:
 
     records = [
         *(Count, Traffic, MemoryReport, SymbolTraffic, FunctionProfile, LineProfile, CacheReport, PortTraffic),
-        *(AcceleratorReport, EnergyConstant, EnergyComponent, EnergyShare, EnergyReport, RegionOfInterest, RunResult),
+        *(AcceleratorCycles, LevelTraffic, AcceleratorReport, EnergyConstant, EnergyComponent, EnergyShare),
+        *(EnergyReport, RegionOfInterest, RunResult),
     ]
     _, definitions = msgspec.json.schema_components(records, ref_template="#/$defs/{name}")
     for record in records:
