@@ -79,8 +79,8 @@ def from_file(text: str, given: Given) -> Coprocessor:
         raise UsageError(
             f"{path}: expected a coprocessor in Python, found no readable file: {error.strerror}"
         ) from None
-    module = ModuleType(f"rvsim_accel_{name}")
-    module.__file__ = os.path.abspath(path)
+    module = ModuleType(os.path.abspath(path))  # two files of one name are two modules
+    module.__file__ = module.__name__
     # Like a script's, but behind everything else: a file types.py must not hide Python's own.
     if (folder := os.path.dirname(module.__file__)) not in sys.path:
         sys.path.append(folder)
@@ -118,7 +118,7 @@ def _from_module(
     place: str,
     given: Given,
 ) -> Coprocessor:
-    own = [each for each in vars(module).values() if getattr(each, "__module__", None) == module.__name__]
+    own = [each for each in vars(module).values() if f"{_home(each)}.".startswith(f"{module.__name__}.")]
     classes = {each.__name__: each for each in own if inspect.isclass(each) and issubclass(each, Coprocessor)}
     functions = [each for each in own if inspect.isfunction(each) and hasattr(each, "encoding")]
     if wanted:
@@ -145,6 +145,11 @@ def _from_module(
         return InstructionCoprocessor(name, functions=functions)
     except ContractError as error:
         raise CoprocessorError(f"{error.where}: {error}") from None
+
+
+def _home(thing: object) -> str:
+    home = getattr(thing, "__module__", None)
+    return home if isinstance(home, str) else ""
 
 
 def _make(

@@ -6,6 +6,7 @@ import importlib
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from accel import InstructionCoprocessor, plugin, registry
@@ -71,6 +72,18 @@ def test_a_file_imports_what_lies_beside_it(tmp_path: Path) -> None:
     (tmp_path / "beside_mine.py").write_text("FACTOR = 4\n")
     text = FUNCTION.replace("2 * rs1", "FACTOR * rs1").replace("@", "from beside_mine import FACTOR\n@", 1)
     assert answer(load(tmp_path, text), 2) == 8
+
+
+def test_two_files_of_one_name(tmp_path: Path) -> None:
+    """Each has the types that its own annotations name."""
+    units = []
+    for folder, kind in (("a", "int"), ("b", "str")):
+        text = "from __future__ import annotations\n" + CLASS.replace("class Built", f"Wide = {kind}\n\nclass Built")
+        (tmp_path / folder).mkdir()
+        units.append(load(tmp_path / folder, text.replace("name: str", "name: Wide").replace('= ""', "= 0")))
+    for unit, kind in zip(units, (int, str), strict=True):
+        fields = {field.name: field.type for field in msgspec.structs.fields(type(unit.parameters))}
+        assert fields["name"] is kind
 
 
 def test_entry_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
