@@ -71,6 +71,11 @@ $(BIN)/python:
 fuzz: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.differential.fuzz --programs $(or $(PROGRAMS),20000) --seconds $(or $(SECONDS),inf) --seed "$(SEED)"
 
+# Figures that others published, measured again, into docs/validation-accelerators.md: minutes, a RISC-V GCC and the models
+.PHONY: validation-accelerators
+validation-accelerators: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.accel.published_figures
+
 # Damaged files for everything that reads files: make fuzz-parsers TARGET=elf SECONDS=600 SEED=
 fuzz-parsers: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.fuzz.parsers --target $(or $(TARGET),all) --seconds $(or $(SECONDS),60) --seed "$(SEED)"

@@ -22,22 +22,29 @@ struct windows {
 };
 
 /* PULP-NN's shape (arXiv 1908.11263): four channels of two pixels, eight sums in registers. */
-static inline __attribute__((always_inline)) void four_by_two(const word *x, const word *y, const word *const filter[4], int32_t words,
+static __attribute__((noinline)) void four_by_two(const word *x, const word *y, const word *const filter[4], int32_t words,
                                                               uint32_t sums[8]) {
   const word *a = filter[0], *b = filter[1], *c = filter[2], *d = filter[3];
   uint32_t a0 = sums[0], b0 = sums[1], c0 = sums[2], d0 = sums[3], a1 = sums[4], b1 = sums[5], c1 = sums[6], d1 = sums[7];
-#define XCV_STEP                                                                                                             \
-  {                                                                                                                          \
-    uint32_t first = CV_LW_POST(a, 4), second = CV_LW_POST(b, 4), third = CV_LW_POST(c, 4), fourth = CV_LW_POST(d, 4);       \
-    uint32_t input = CV_LW_POST(x, 4), other = CV_LW_POST(y, 4);                                                             \
-    a0 = cv_sdotsp_b(a0, input, first), b0 = cv_sdotsp_b(b0, input, second), c0 = cv_sdotsp_b(c0, input, third);             \
-    d0 = cv_sdotsp_b(d0, input, fourth), a1 = cv_sdotsp_b(a1, other, first), b1 = cv_sdotsp_b(b1, other, second);            \
-    c1 = cv_sdotsp_b(c1, other, third), d1 = cv_sdotsp_b(d1, other, fourth);                                                 \
-  }
-  for (; words >= 4; words -= 4) {
-    XCV_STEP XCV_STEP XCV_STEP XCV_STEP
-  }
-  for (; words > 0; words--) XCV_STEP
+  const word *const end = x + (words & ~3), *const last = x + words;
+  /* One block, so that sums, pointers and words stay in registers. Opcode 0x0b: cv.lw with post-increment; 0x7b: cv.sdotsp.b. */
+#define XCV_STEP                                                                                                              \
+  ".insn i 0x0b, 2, t0, %[a], 4\n.insn i 0x0b, 2, t1, %[b], 4\n.insn i 0x0b, 2, t2, %[c], 4\n"             \
+  ".insn i 0x0b, 2, t3, %[d], 4\n.insn i 0x0b, 2, t4, %[x], 4\n.insn i 0x0b, 2, t5, %[y], 4\n"             \
+  ".insn r 0x7b, 1, 0x54, %[a0], t4, t0\n.insn r 0x7b, 1, 0x54, %[b0], t4, t1\n"                     \
+  ".insn r 0x7b, 1, 0x54, %[c0], t4, t2\n.insn r 0x7b, 1, 0x54, %[d0], t4, t3\n"                     \
+  ".insn r 0x7b, 1, 0x54, %[a1], t5, t0\n.insn r 0x7b, 1, 0x54, %[b1], t5, t1\n"                     \
+  ".insn r 0x7b, 1, 0x54, %[c1], t5, t2\n.insn r 0x7b, 1, 0x54, %[d1], t5, t3\n"
+  __asm__ volatile(
+      "beq %[x], %[end], 2f\n"
+      "1:\n" XCV_STEP XCV_STEP XCV_STEP XCV_STEP "bne %[x], %[end], 1b\n"
+      "2:\nbeq %[x], %[last], 4f\n"
+      "3:\n" XCV_STEP "bne %[x], %[last], 3b\n"
+      "4:\n"
+      : [a0] "+r"(a0), [b0] "+r"(b0), [c0] "+r"(c0), [d0] "+r"(d0), [a1] "+r"(a1), [b1] "+r"(b1), [c1] "+r"(c1), [d1] "+r"(d1),
+        [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [x] "+r"(x), [y] "+r"(y)
+      : [end] "r"(end), [last] "r"(last)
+      : "memory", "t0", "t1", "t2", "t3", "t4", "t5");
 #undef XCV_STEP
   sums[0] = a0, sums[1] = b0, sums[2] = c0, sums[3] = d0, sums[4] = a1, sums[5] = b1, sums[6] = c1, sums[7] = d1;
 }
