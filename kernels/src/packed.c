@@ -42,14 +42,15 @@ static void gather(const struct packed *packed, const int8_t *input, int32_t top
   const int32_t lead = (int32_t)((uintptr_t)packed->weights & 3);
   int8_t *to = rows + lead;
   fill(rows, lead, zero);
+  const struct taps rows_inside = clip_taps(top, layer->dilation_height, layer->kernel_height, layer->input_height);
   const struct taps columns = clip_taps(left, layer->dilation_width, layer->kernel_width, width);
   const int32_t before = columns.first * channels, inside = (columns.end - columns.first) * channels;
-  for (int32_t row = 0, y = top; row < layer->kernel_height; row++, y += layer->dilation_height, to += kernel_row_bytes) {
-    if (y < 0 || y >= layer->input_height) {
+  for (int32_t row = 0; row < layer->kernel_height; row++, to += kernel_row_bytes) {
+    if (row < rows_inside.first || row >= rows_inside.end) {
       fill(to, kernel_row_bytes, zero);
       continue;
     }
-    const int8_t *from = input + (y * width + left) * channels;
+    const int8_t *from = input + ((top + row * layer->dilation_height) * width + left) * channels;
     fill(to, before, zero);
     if (layer->dilation_width == 1) {
       copy(to + before, from + before, inside);

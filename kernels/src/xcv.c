@@ -183,16 +183,14 @@ int xcv_depthwise_conv_2d(const struct rvsim_conv_layer *layer) {
   for (int32_t batch = 0; batch < layer->batches; batch++, input += layer->input_height * row_bytes) {
     for (int32_t y = 0; y < layer->output_height; y++) {
       for (int32_t x = 0; x < layer->output_width; x++) {
-        int32_t tap = 0;
-        for (int32_t row = 0; row < layer->kernel_height; row++) {
-          const int32_t at_y = y * layer->stride_height - layer->pad_top + row * layer->dilation_height;
-          int32_t at_x = x * layer->stride_width - layer->pad_left;
-          const int8_t *pixel = input + at_y * row_bytes + at_x * channels;
-          const int inside = at_y >= 0 && at_y < layer->input_height;
-          for (int32_t column = 0; column < layer->kernel_width; column++, tap++) {
-            taps_of[tap] = inside && at_x >= 0 && at_x < layer->input_width ? pixel : (const int8_t *)zeros;
-            at_x += layer->dilation_width, pixel += layer->dilation_width * channels;
-          }
+        const int32_t top = y * layer->stride_height - layer->pad_top, left = x * layer->stride_width - layer->pad_left;
+        const struct taps rows = clip_taps(top, layer->dilation_height, layer->kernel_height, layer->input_height);
+        const struct taps columns = clip_taps(left, layer->dilation_width, layer->kernel_width, layer->input_width);
+        for (int32_t tap = 0; tap < taps; tap++) taps_of[tap] = (const int8_t *)zeros;
+        for (int32_t row = rows.first; row < rows.end; row++) {
+          const int8_t *pixel = input + (top + row * layer->dilation_height) * row_bytes + left * channels;
+          for (int32_t column = columns.first; column < columns.end; column++)
+            taps_of[row * layer->kernel_width + column] = pixel + column * layer->dilation_width * channels;
         }
         const word *weight = weights;
         for (int32_t channel = 0; channel < channels; channel += 4) {

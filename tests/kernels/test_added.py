@@ -78,14 +78,15 @@ def check(guest: Guest, accel: str, batch: list[tuple[Layer, tuple[int, int, int
 
 
 def layer(operation: int, channels: int, outputs: int, seed: int = 0, **given: object) -> Layer:
-    """A convolution, SAME; `size`, `kernel`, `stride`, `dilation` are pairs."""
+    """A layer, SAME unless `pad` says otherwise; `size`, `kernel`, `stride`, `dilation`, `pad` are pairs."""
     random = np.random.default_rng(seed)
     batches = int(given.get("batches", 1))  # type: ignore[call-overload]
     one = (1, 1)
     size, kernel, stride, dilation = (given.get(name, one) for name in ("size", "kernel", "stride", "dilation"))
     axes = list(zip(size, kernel, stride, dilation, strict=True))  # type: ignore[call-overload]
     output = tuple(-(-n // s) for n, _, s, _ in axes)
-    pad = tuple(same_pad(n, out, k, s, d) for (n, k, s, d), out in zip(axes, output, strict=True))
+    same = tuple(same_pad(n, out, k, s, d) for (n, k, s, d), out in zip(axes, output, strict=True))
+    pad = given.get("pad", same)
     shape = {0: (outputs, *kernel, channels), 1: (1, *kernel, outputs), 2: (outputs, channels)}[operation]  # type: ignore[misc]
     reach = int(np.prod(shape[1:3] if operation == 1 else shape[1:]))
     return Layer(
@@ -125,6 +126,12 @@ TABLE = {
     "depthwise 3 to 12": layer(1, 3, 12, 17, size=(4, 4), kernel=(3, 3)),
     "depthwise 2 to 4": layer(1, 2, 4, 18, size=(4, 4), kernel=(3, 3)),
     "depthwise of 6 channels": layer(1, 6, 6, 19, size=(4, 4), kernel=(3, 3)),
+    "3x3, dilated beyond 32 bits": layer(
+        0, 4, 5, 23, size=(3, 3), kernel=(5, 1), dilation=(2**30, 1), pad=(0, 0), stride=(3, 1)
+    ),
+    "depthwise, dilated beyond 32 bits": layer(
+        1, 4, 4, 24, size=(3, 3), kernel=(5, 1), dilation=(2**30, 1), pad=(0, 0), stride=(3, 1)
+    ),
     "dense 32 to 10": layer(2, 32, 10, 20),
     "dense 20 to 3, three rows": layer(2, 20, 3, 21, batches=3),
     "dense 7 to 5": layer(2, 7, 5, 22),
