@@ -382,9 +382,8 @@ cdef int64_t _walk(const Hardware *h, const Layer *l, const Mapping *g, const Pl
     cdef int64_t[3] index
     cdef int64_t step, i, b, y, x, ci, ky, kx, tb, ty, tx, n, tc, tky, tkx, m, rows, columns, channels, end, before
     cdef int64_t load_beats, load_bursts, store_beats, store_bursts, outputs, quantised, tail
-    cdef int64_t port = 0, array = 0, array_before = 0, start, loaded, ready, begun
+    cdef int64_t port = 0, array = 0, array_before = 0, start, loaded, begun
     cdef int64_t done = 0, done_before = 0  # requantised: the last tile that was, and the one before
-    cdef int64_t stored = 0, stored_before = 0
     cdef int64_t pending_beats = 0, pending_bursts = 0, pending_ready = 0
     cdef bint grouped = l.kind != DENSE, last_k, pending = False
     cdef int64_t window
@@ -479,13 +478,12 @@ cdef int64_t _walk(const Hardware *h, const Layer *l, const Mapping *g, const Pl
         if load_bursts:
             loaded = port = most(port, array_before if slots == 2 else array) + port_time(h, load_beats, load_bursts)
         if pending:
-            stored_before, stored = stored, most(port, pending_ready) + port_time(h, pending_beats, pending_bursts)
-            port = stored
+            port = most(port, pending_ready) + port_time(h, pending_beats, pending_bursts)
             pending = False
 
         work(h, l, tx, m, n, tc, tky, tkx, &w)
-        ready = most(array, stored_before if slots == 2 else stored)
-        start = most(ready, loaded)
+        # The port has stored the tile before the last by now: the half of the output buffer is free.
+        start = most(array, loaded)
         if start > array:
             # Up to the requantisation that the port or the output buffer waited for; the rest is the port's.
             quantised = most(0, least(start, done_before if slots == 2 else done) - array)
@@ -511,7 +509,7 @@ cdef int64_t _walk(const Hardware *h, const Layer *l, const Mapping *g, const Pl
         if store_bursts:
             pending, pending_beats, pending_bursts = True, store_beats, store_bursts
             if slots == 1:
-                stored = port = most(port, pending_ready) + port_time(h, store_beats, store_bursts)
+                port = most(port, pending_ready) + port_time(h, store_beats, store_bursts)
                 pending = False
         if array > limit:
             return HUGE

@@ -31,6 +31,15 @@ PARAMETERS = ConvParameters(
 )  # fmt: skip
 
 
+DENSE_LAYER = ConvLayer(
+    Operation.FULLY_CONNECTED, 0, 0, 4, 0, 0, 0, 1, 1, 1, 8, 1, 1, 8, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, -128, 127
+)
+
+
+def dense(m: int, k: int, n: int) -> ConvLayer:
+    return replace(DENSE_LAYER, batches=m, input_channels=k, output_channels=n)
+
+
 def needed_input_bytes(layer: ConvLayer) -> int:
     """Count the input bytes that some tap reads: compulsory traffic."""
 
@@ -63,6 +72,11 @@ def bounds(layer: ConvLayer, parameters: ConvParameters) -> timing.Timing:
     # Compulsory traffic, and that of a machine that keeps nothing: every MAC loads its operands and its sum.
     assert result.input.bytes >= needed_input_bytes(layer)
     assert result.output.bytes == layer.output_bytes
+    if not layer.has_weights:
+        assert result.compute_cycles * parameters.pe_columns >= layer.steps
+    if layer.operation == Operation.ADD:  # both inputs and the sum are scaled
+        assert result.cycles * parameters.requantise_per_cycle >= 3 * layer.output_bytes
+        assert result.weights.bytes == layer.output_bytes
     if layer.operation in (*DENSE, Operation.DEPTHWISE_CONV_2D):
         taps = layer.kernel_height * layer.kernel_width
         window = ((layer.kernel_height - 1) * layer.dilation_height + 1) * (
@@ -193,30 +207,24 @@ def test_touched_input_is_what_the_windows_cover(layer: ConvLayer) -> None:
     assert timing.touched_input_bytes(layer) == covered
 
 
-DENSE_LAYER = ConvLayer(
-    Operation.FULLY_CONNECTED, 0, 0, 4, 0, 0, 0, 1, 1, 1, 8, 1, 1, 8, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, -128, 127
-)
-
-
-def dense(m: int, k: int, n: int) -> ConvLayer:
-    return replace(DENSE_LAYER, batches=m, input_channels=k, output_channels=n)
-
-
 @pytest.mark.parametrize(
-    "dataflow, m, k, n, folds, compute, fill_drain",
+    "dataflow, m, k, n, folds, compute, fill_drain, sums",
     [
-        # 2 folds of K, 2 of N, 33 steps each, 2 x 8 + 8 - 2 to fill
-        ("ws", 33, 9, 9, 4, 132, 88),
-        ("ws", 33, 8, 9, 2, 66, 44),
+        # 2 folds of K, 2 of N, 33 steps each, 2 x 8 + 8 - 2 to fill; a sum for each fold of K
+        ("ws", 33, 9, 9, 4, 132, 88, 2 * 33 * 9),
+        ("ws", 33, 8, 9, 2, 66, 44, 33 * 9),
         # 2 folds of K, 5 of M, 9 steps
-        ("is", 33, 9, 9, 10, 90, 220),
+        ("is", 33, 9, 9, 10, 90, 220, 2 * 33 * 9),
         # 5 folds of M, 2 of N, 9 steps, 14 to fill
-        ("os", 33, 9, 9, 10, 90, 140),
+        ("os", 33, 9, 9, 10, 90, 140, 33 * 9),
     ],
 )
-def test_array_cycles(dataflow: str, m: int, k: int, n: int, folds: int, compute: int, fill_drain: int) -> None:
+def test_array_cycles(
+    dataflow: str, m: int, k: int, n: int, folds: int, compute: int, fill_drain: int, sums: int
+) -> None:
     result = timing.estimate(dense(m, k, n), replace(PARAMETERS, dataflow=dataflow, **WHOLE, **UNBOUNDED))
     assert (result.folds, result.compute_cycles, result.fill_drain_cycles) == (folds, compute, fill_drain)
+    assert result.buffers.sum_writes == result.buffers.sum_reads == sums
 
 
 def test_one_layer_by_hand() -> None:
@@ -266,11 +274,71 @@ def test_depthwise_packed_keeps_the_array_busy() -> None:
         output_channels=64,
     )  # fmt: skip
     parameters = replace(PARAMETERS, **UNBOUNDED, **WHOLE)
-    share = {
-        mapping: timing.estimate(layer, replace(parameters, depthwise_mapping=mapping)).mapping_efficiency
+    found = {
+        mapping: timing.estimate(layer, replace(parameters, depthwise_mapping=mapping))
         for mapping in ("packed", "taps", "single")
     }
+    share = {mapping: each.mapping_efficiency for mapping, each in found.items()}
     assert share == {"packed": 1.0, "taps": 9 / 16, "single": 9 / 128}
+    # Neighbouring taps hand the input on: 26 columns a row, for each of 3 kernel rows; else 9 taps a pixel.
+    reads = {mapping: each.buffers.input_reads for mapping, each in found.items()}
+    assert reads == {"packed": 64 * 24 * 3 * 26, "taps": 64 * 24 * 3 * 26, "single": 64 * 24 * 24 * 9}
+
+
+def test_a_window_larger_than_the_buffer_is_cut() -> None:
+    """One channel, 40 x 40 taps on one pixel: half of 1 KiB holds 12 rows of 40, of which none is loaded twice."""
+    layer = replace(
+        strategies.CONV, input_height=40, input_width=40, input_channels=1, kernel_height=40, kernel_width=40,
+        output_height=1, output_width=1, output_channels=2, pad_top=0, pad_left=0,
+    )  # fmt: skip
+    result = bounds(layer, PARAMETERS)
+    assert result.mapping is not None
+    assert result.mapping.kernel_height <= 12 and result.mapping.kernel_width == 40
+    assert (result.input.bytes, result.input.accesses) == (1600, 200)
+    assert (result.weights.bytes, result.weights.accesses) == (3200, 400)  # a run of whole rows for each channel
+    wide = replace(layer, kernel_height=1, kernel_width=1600, input_height=1, input_width=1600)
+    result = timing.estimate(wide, replace(PARAMETERS, bus_width_bytes=64))
+    assert result.mapping is not None and result.mapping.kernel_width <= 512
+    whole, rest = divmod(1600, result.mapping.kernel_width)
+    runs = [result.mapping.kernel_width] * whole + [rest] * (rest > 0)
+    assert (result.weights.bytes, result.weights.accesses) == (3200, 2 * sum(-(-run // 64) for run in runs))
+
+
+def halves(size: int) -> list[int]:
+    """The sizes that the search tries for a dimension of the layer."""
+    sizes = [size]
+    while sizes[-1] > 1:
+        sizes.append(-(-sizes[-1] // 2))
+    return sizes
+
+
+@pytest.mark.parametrize("dataflow", ["ws", "os", "is"])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        dense(24, 96, 48),
+        replace(strategies.CONV, input_channels=16, output_channels=24),
+        replace(strategies.DEPTHWISE, input_channels=24, output_channels=24),
+    ],
+)
+@pytest.mark.parametrize("change", [{}, {"memory_latency_cycles": 40}, {"bus_width_bytes": 1}])
+def test_the_search_finds_the_best_of_all_its_tiles(layer: ConvLayer, dataflow: str, change: dict[str, int]) -> None:
+    parameters = replace(PARAMETERS, dataflow=dataflow, output_buffer_kib=2, **change)
+    best = []
+    for width in halves(layer.output_width):
+        for height in halves(layer.output_height) if width == layer.output_width else [1]:
+            for outputs in {8 * -(-n // 8) for n in halves(layer.output_channels)} | {1, 2, 4}:
+                for inputs in halves(layer.input_channels):
+                    for order in ("mnk", "mkn", "nmk", "nkm", "kmn", "knm"):
+                        tiles = replace(
+                            parameters, tile_height=height, tile_width=width, tile_output_channels=outputs,
+                            tile_input_channels=inputs, loop_order=order,
+                        )  # fmt: skip
+                        try:
+                            best.append(timing.estimate(layer, tiles).cycles)
+                        except UsageError:
+                            continue
+    assert timing.estimate(layer, parameters).cycles == min(best)
 
 
 def scale_sim_rows() -> list[dict[str, str]]:
