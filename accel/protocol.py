@@ -7,7 +7,7 @@ coprocessor, a coprocessor nothing else about the machine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -165,12 +165,15 @@ class Coprocessor:
         The word that CSR 0xFC0 reads; bits 31:24 are the family (docs/coprocessor.md).
     parameter_type : type or None
         A frozen msgspec record, each field with a default: the keys of a TOML file and of ``--set accel.KEY=VALUE``.
+    csrs : mapping of int to (str, int)
+        Further CSRs, read-only, by number: which register of the description each shows, by file and number.
     """
 
     description: ClassVar[Path]
     parameter_type: ClassVar[type[msgspec.Struct] | None] = None
     major_opcode: int | None = None
     capability: int = OWN_FAMILY << 24
+    csrs: ClassVar[Mapping[int, tuple[str, int]]] = {}
 
     def __init__(self, name: str = "", parameters: Any = None) -> None:
         self.name = name or type(self).__name__
@@ -202,6 +205,14 @@ class Coprocessor:
         from rvsim.isa.model import load_extension
 
         return load_extension(self.description)
+
+    def latency(self, name: str) -> int:
+        """Cycles, up to 1000, of an instruction of the description beyond those of the core's for its class.
+
+        What reads or writes memory or jumps is timed as the core's own loads, stores, branches or jumps, everything
+        else as a custom instruction; the pipeline stands still for the cycles beyond.
+        """
+        return 0
 
     @property
     def commands(self) -> Sequence[Command]:

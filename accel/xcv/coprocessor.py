@@ -13,7 +13,7 @@ from accel.protocol import Coprocessor
 from rvsim.errors import UsageError
 
 FAMILY = 3  # bits 31:24 of the capability word
-GROUPS = ("mem", "mac", "alu", "bitmanip", "bi", "simd")
+GROUPS = ("mem", "mac", "alu", "bitmanip", "bi", "simd", "hwlp")
 """Sets of the description, named as -march names them (xcvmem); bit n of the capability word stands for the n-th."""
 
 MAX_CYCLES = 1000
@@ -31,7 +31,7 @@ class XcvParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Cycles of each instruction of XCVmem beyond those of the core's loads and stores.
     bi_extra_cycles : int
         Of XCVbi, beyond those of the core's branches.
-    mac_extra_cycles, alu_extra_cycles, bitmanip_extra_cycles, simd_extra_cycles : int
+    mac_extra_cycles, alu_extra_cycles, bitmanip_extra_cycles, simd_extra_cycles, hwlp_extra_cycles : int
         Of the other sets, beyond those of the core's custom instructions.
     """
 
@@ -42,6 +42,7 @@ class XcvParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     bitmanip_extra_cycles: Cycles = 0
     bi_extra_cycles: Cycles = 0
     simd_extra_cycles: Cycles = 0
+    hwlp_extra_cycles: Cycles = 0
 
 
 def check(values: Mapping[str, Any], where: str, overrides: Mapping[str, str]) -> XcvParameters:
@@ -84,6 +85,10 @@ class XcvCoprocessor(Coprocessor):
         Its cycles.
     """
 
+    # User manual, "Control and Status Registers": lpstart, lpend and lpcount of both loops, read-only.
+    csrs: ClassVar[Mapping[int, tuple[str, int]]] = {
+        0xCC0 + 4 * loop + n: (file, loop) for loop in (0, 1) for n, file in enumerate(("LPSTART", "LPEND", "LPCOUNT"))
+    }
     description: ClassVar[Path] = Path(__file__).with_name("xcv.core_desc")
     capability = FAMILY << 24 | (1 << len(GROUPS)) - 1
 

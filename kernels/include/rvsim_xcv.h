@@ -173,5 +173,37 @@ CV_3(cv_addrnr, "0x2b", "3", "0x42") /* (rd + rs1 + 2^(rs2 - 1)) >> rs2, signed,
 #define CV_LBU_SUM(base, offset) CV_LOAD_SUM(uint32_t, base, offset, "0x0c")
 #define CV_LHU_SUM(base, offset) CV_LOAD_SUM(uint32_t, base, offset, "0x0d")
 
+/* Text of an instruction within __asm__. */
+#define CV_ASM(...) #__VA_ARGS__ "\n"
+#else
+#define CV_ASM(...) __VA_ARGS__
 #endif /* __ASSEMBLER__ */
+
+/* Hardware loops, as text within __asm__ or as lines of a .S file; _0 is the inner loop, _1 the outer one. `end` is how many instructions from this one on
+ * the body ends: of a body behind the setup, its instructions and 1. Bodies are of 32-bit instructions only (.option norvc), begin and end at
+ * multiples of 4 (.balign 4), hold no jumps, and by the manual three instructions or more.
+ *
+ *     __asm__ volatile(".option push\n .option norvc\n .balign 4\n"
+ *                      CV_SETUP_0(%[n], 4)             // n times:
+ *                      CV_ASM(.insn i 0x0b, 2, %[w], %[p], 4)
+ *                      CV_ASM(.insn i 0x0b, 2, %[x], %[q], 4)
+ *                      CV_ASM(.insn r 0x7b, 1, 0x54, %[sum], %[w], %[x])
+ *                      ".option pop" : ...);
+ */
+#define CV_STARTI_0(words) CV_ASM(.insn i 0x2b, 4, x0, x0, words)
+#define CV_STARTI_1(words) CV_ASM(.insn i 0x2b, 4, x1, x0, words)
+#define CV_START_0(reg) CV_ASM(.insn i 0x2b, 4, x2, reg, 0)
+#define CV_START_1(reg) CV_ASM(.insn i 0x2b, 4, x3, reg, 0)
+#define CV_ENDI_0(words) CV_ASM(.insn i 0x2b, 4, x4, x0, words)
+#define CV_ENDI_1(words) CV_ASM(.insn i 0x2b, 4, x5, x0, words)
+#define CV_END_0(reg) CV_ASM(.insn i 0x2b, 4, x6, reg, 0)
+#define CV_END_1(reg) CV_ASM(.insn i 0x2b, 4, x7, reg, 0)
+#define CV_COUNTI_0(n) CV_ASM(.insn i 0x2b, 4, x8, x0, n)
+#define CV_COUNTI_1(n) CV_ASM(.insn i 0x2b, 4, x9, x0, n)
+#define CV_COUNT_0(reg) CV_ASM(.insn i 0x2b, 4, x10, reg, 0)
+#define CV_COUNT_1(reg) CV_ASM(.insn i 0x2b, 4, x11, reg, 0)
+#define CV_SETUPI_0(n, end) CV_ASM(.insn i 0x2b, 4, x12, x##end, n)
+#define CV_SETUPI_1(n, end) CV_ASM(.insn i 0x2b, 4, x13, x##end, n)
+#define CV_SETUP_0(reg, end) CV_ASM(.insn i 0x2b, 4, x14, reg, end)
+#define CV_SETUP_1(reg, end) CV_ASM(.insn i 0x2b, 4, x15, reg, end)
 #endif

@@ -3,7 +3,7 @@
 An assembly string such as ``{name(rd)},{imm:s}({name(rs1)})`` (forms: rvsim/isa/descriptions/RISCVBase.core_desc) is
 what objdump prints. What GNU as reads follows from it by four rules:
 
-* ``{imm:t}`` is written as the target, not as the distance;
+* ``{imm:t}`` and ``{imm:p}`` are written as the target, not as the distance;
 * an immediate before ``(`` may be left out and is 0; 0 may be written before a ``(`` that has none;
 * a register may have any of its names;
 * a signed immediate may be written as the unsigned 32-bit number of the same bits.
@@ -87,7 +87,7 @@ class Immediate:
 
     def __init__(self, into: Field, form: str) -> None:
         self.field = into
-        self.form = form if form in ("s", "t", "u", "c", "f") else ""
+        self.form = form if form in ("s", "t", "p", "u", "c", "f") else ""
         self.mask = into.encodable
         low = (self.mask & -self.mask).bit_length() - 1 if self.mask else 0
         self.step = 1 << low
@@ -100,7 +100,7 @@ class Immediate:
         return not (len(tokens) == 1 and tokens[0].value in REGISTER_NUMBERS)
 
     def expected(self) -> str:
-        names = {"t": "a target", "c": "a CSR", "f": "letters of iorw", "": "a number"}
+        names = {"t": "a target", "p": "a target", "c": "a CSR", "f": "letters of iorw", "": "a number"}
         return names.get(self.form, "an immediate")
 
     def fits(self, value: int) -> bool:
@@ -125,7 +125,7 @@ class Immediate:
     def out_of_range(self, value: int) -> str:
         """What is wrong with a value that does not fit, and what to do."""
         multiple = f", a multiple of {self.step}" if self.step > 1 and self.form != "u" else ""
-        if self.form == "t":
+        if self.form in ("t", "p"):
             what = f"expected a target between {self.low} and {self.high} bytes away{multiple}, found {value}"
             return f"{what}; jump by way of a register or move the code together"
         if self.form == "u":
@@ -402,7 +402,7 @@ class Template:
                 raise Problem(
                     f"expected a CSR, found {str(tokens[0])!r}{suggestion(str(tokens[0]), csr_numbers())}", at
                 )
-        kind = "target" if form == "t" else "abs"
+        kind = "target" if form in ("t", "p") else "abs"
         if isinstance(node, Relocation):
             kind, node = self._relocation(element, node)
         if isinstance(node, int) and kind in ("abs", "hi", "lo"):

@@ -58,6 +58,8 @@ def format_operand(value: int, width: int, form: str, pc: int) -> str:
         return str(wrap(value, width, True))
     if form == "t":
         return hex((pc + wrap(value, width, True)) & 0xFFFFFFFF)
+    if form == "p":
+        return hex((pc + value) & 0xFFFFFFFF)
     if form == "u":
         return hex((wrap(value, width, True) >> 12) & 0xFFFFF)
     if form == "c":

@@ -188,6 +188,19 @@ class ExternFunction(msgspec.Struct, array_like=True):
     parameters: list[tuple[int, bool]]
 
 
+class HardwareLoop(msgspec.Struct, array_like=True):
+    """A zero-overhead loop, which an always block describes: three registers, each as (file, number).
+
+    Behind an instruction `ahead` bytes before the address in `end` that goes on in line, a `count` other than 0 goes
+    down by one, and unless that made it 0, execution goes on at the address in `start`.
+    """
+
+    start: tuple[str, int]
+    end: tuple[str, int]
+    count: tuple[str, int]
+    ahead: int
+
+
 class Isa(msgspec.Struct, dict=True):
     """An elaborated instruction set: everything the consumers need, and nothing of the source text.
 
@@ -197,6 +210,8 @@ class Isa(msgspec.Struct, dict=True):
         Name of the core, or of the sets joined by ``+``.
     instructions : list of Instruction
         In order of specificity: the first that matches a word is the instruction.
+    loops : list of HardwareLoop
+        In the order in which they are looked at: behind one that goes on at its start, none is.
     """
 
     name: str
@@ -207,6 +222,7 @@ class Isa(msgspec.Struct, dict=True):
     externs: list[ExternFunction]
     instructions: list[Instruction]
     warnings: list[str] = []
+    loops: list[HardwareLoop] = []
 
     @functools.cached_property
     def candidates(self) -> dict[int, list[Instruction]]:

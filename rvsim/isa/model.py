@@ -123,8 +123,7 @@ def compile_sets(
                 (result.width, result.signed) if result else None,
                 [(kind.width, kind.signed) for _, kind in function.parameters],
             )
-    for tree, declaration in e.always:
-        _check_always(tree, declaration)
+    loops = [loop for tree, declaration in e.always for loop in _always(e, tree, declaration)]
     if check:
         _check_functions(e, lenient)
     resolved = _resolve(instructions, warnings)
@@ -137,6 +136,7 @@ def compile_sets(
         list(externs.values()),
         resolved,
         warnings,
+        loops,
     )
 
 
@@ -334,17 +334,56 @@ def overlaps(instructions: list[ir.Instruction]) -> list[tuple[ir.Instruction, i
     ]
 
 
-def _check_always(tree: Tree, declaration: SetDeclaration) -> None:
-    """An always block may only increment the PC, which the hart does anyway."""
-    block = tree.children[-1]
-    statements = block.children if isinstance(block, Tree) else []
-    if len(statements) == 1:
-        text = "".join(str(t) for t in statements[0].scan_values(lambda v: isinstance(v, Token)))
-        if re.fullmatch(r"PC(=PC\+|\+=)(\d+|__encoding_size(/8)?)", text):
-            return
+_LOOP = re.compile(
+    r"if \(\((?P<count>\S+) != 0\) && \((PC|\(PC \+ (?P<ahead>\d+)\)) == (?P<end>\S+)\)\) "
+    r"\{if \((?P=count) != 1\) (?P<block>\{)?\(PC = (?P<start>\S+)\);(?(block)\};)\((?P=count) -= 1\);\};"
+)
+_STATE = re.compile(r"(\w+)(?:\[(\d+)\])?")
+
+
+def _always(e: Elaboration, tree: Tree, declaration: SetDeclaration) -> list[ir.HardwareLoop]:
+    """The hardware loop that an always block describes; none where it only increments the PC, which the hart does."""
+    text = "".join(map(_text, tree.children[-1].children)) if isinstance(tree.children[-1], Tree) else ""
+    if re.fullmatch(r"\(PC (\+= |= \(PC \+ )(\d+|__encoding_size|\(__encoding_size / 8\))\)?\);", text):
+        return []
+    if loop := _LOOP.fullmatch(text):
+        start, end, count = (_register(e, loop[name]) for name in ("start", "end", "count"))
+        if start and end and count:
+            return [ir.HardwareLoop(start, end, count, int(loop["ahead"] or 0))]
     raise declaration.source.error(
-        "always blocks are supported only as PC = PC + 4; this hart has no logic between instructions", tree
+        "expected an always block PC = PC + 4, or of a hardware loop with registers of 32 bits, "
+        "if (COUNT != 0 && PC + 4 == END) { if (COUNT != 1) PC = START; COUNT -= 1; }; found something else",
+        tree,
     )
+
+
+def _text(part: Tree | Token) -> str:
+    """Statements and simple expressions in one spelling."""
+    if isinstance(part, Token):
+        return str(part)
+    texts = [_text(child) for child in part.children]
+    match part.data:
+        case "binary" | "assign":
+            return f"({' '.join(texts)})"
+        case "index":
+            return "[".join(texts) + "]"
+        case "if_":
+            return f"if {' '.join(texts)}"
+        case "block":
+            return f"{{{''.join(texts)}}};"
+        case "expr_stmt":
+            return f"{''.join(texts)};"
+    return "".join(texts)
+
+
+def _register(e: Elaboration, text: str) -> tuple[str, int] | None:
+    """A register that `NAME` or `NAME[0]` means; None where there is none that an address or count fits into."""
+    named = _STATE.fullmatch(text)
+    file = next((r for r in e.registers if named and r.name == named[1]), None)
+    if named is None or file is None or (file.width, file.signed, file.role) != (32, False, ""):
+        return None
+    number = int(named[2] or 0)
+    return (file.name, number) if number < max(1, file.count) and (named[2] is None) == (file.count == 0) else None
 
 
 def _check_functions(e: Elaboration, lenient: bool) -> None:

@@ -10,7 +10,7 @@ the steps. A behaviour that they cannot express has no routine and is left to th
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from rvsim.isa.build import apply, range_of
@@ -18,7 +18,7 @@ from rvsim.isa.ir import Instruction, Op, RegisterFile, type_range, walk
 
 _STEPS = """
 end const get put getown putown getat putat add sub mul and or xor shl shr sar sext seq sltu slts sleu sles select
-divs divu rems remu load1 load2 load4 store1 store2 store4 skip setpc tval raise
+divs divu rems remu load1 load2 load4 store1 store2 store4 skip setpc tval raise putend
 """
 STEPS = _STEPS.split()
 """Codes of the steps; their meaning is in `rvsim/machine/routine.h`."""
@@ -61,6 +61,8 @@ class Routine(NamedTuple):
         Whether it writes memory.
     computes : bool
         Whether it reads and writes registers, and does nothing else.
+    loops : bool
+        Whether it writes a register that a hardware loop ends by.
     """
 
     steps: list[Step]
@@ -69,6 +71,7 @@ class Routine(NamedTuple):
     window: int
     stores: bool
     computes: bool
+    loops: bool
 
     def packed(self) -> bytes:
         """The steps as an array of ``struct step``."""
@@ -120,9 +123,14 @@ def _constant(value: int) -> _Value:
 
 class _Lowering:
     def __init__(
-        self, instruction: Instruction, word: int, pc: int, own: Mapping[str, tuple[int, int, int, bool]]
+        self,
+        instruction: Instruction,
+        word: int,
+        pc: int,
+        own: Mapping[str, tuple[int, int, int, bool]],
+        ends: Collection[int],
     ) -> None:
-        self.instruction, self.own = instruction, own
+        self.instruction, self.own, self.ends = instruction, own, ends
         self.steps: list[Step] = []
         self.values: dict[int, _Value] = {}
         self.temps = 0
@@ -388,8 +396,11 @@ class _Lowering:
         value = self.pure("wrap", (width, signed), [value])
         if known:
             self.assign(key, value)
-            self.effect(self.with_operand(Step("putown", c=key[1]), self.read(self.held[key], ALWAYS)))
+            code = "putend" if key[1] in self.ends else "putown"
+            self.effect(self.with_operand(Step(code, c=key[1]), self.read(self.held[key], ALWAYS)))
             return
+        if any(first <= n < first + count for n in self.ends):
+            raise NoRoutine
         self.signed(index)
         self.guarded(Step("putat", 0, self.temp(index), self.temp(value), first, count))
         for n in range(first, first + count):
@@ -546,7 +557,7 @@ def _operands(step: Step) -> list[str]:
     match step.code:
         case "end" | "const" | "get" | "getown" | "raise":
             return []
-        case "put" | "putown" | "setpc" | "tval":
+        case "put" | "putown" | "putend" | "setpc" | "tval":
             parts = ["b"]
         case "load1" | "load2" | "load4" | "skip" | "getat":
             return ["a"]
@@ -591,7 +602,13 @@ def _allocate(steps: list[Step]) -> list[Step]:
     return result
 
 
-def routine(instruction: Instruction, word: int, pc: int, own: Mapping[str, tuple[int, int, int, bool]]) -> Routine:
+def routine(
+    instruction: Instruction,
+    word: int,
+    pc: int,
+    own: Mapping[str, tuple[int, int, int, bool]],
+    ends: Collection[int] = (),
+) -> Routine:
     """The steps of an instruction word.
 
     Parameters
@@ -601,13 +618,15 @@ def routine(instruction: Instruction, word: int, pc: int, own: Mapping[str, tupl
         The word, and its address.
     own : mapping
         Registers of added sets: number of the first, how many, width in bits, sign (`OwnRegisters.files`).
+    ends : collection of int
+        Numbers of those that hold the end of a hardware loop.
 
     Raises
     ------
     NoRoutine
         They do not suffice.
     """
-    lowering = _Lowering(instruction, word, pc, own)
+    lowering = _Lowering(instruction, word, pc, own, ends)
     traps = any((op.code, op.attr) == ("call", "set_tval") or op.code == "raise" for op in walk(instruction.body))
     if traps:
         lowering.effect(Step("tval", b=CONSTANT))
@@ -619,15 +638,16 @@ def routine(instruction: Instruction, word: int, pc: int, own: Mapping[str, tupl
     accesses = [n for n, code in enumerate(codes) if code.startswith(("load", "store"))]
     jumps = "setpc" in codes
     stores = any(code.startswith("store") for code in codes)
-    if jumps and stores:
-        raise NoRoutine  # behind a store into code the block is left at the next instruction
+    if jumps and (stores or "putend" in codes):
+        raise NoRoutine  # behind a store into code, or a new end, the block is left at the next instruction
     window = 0
     if len(accesses) == 1 and not jumps:
         (at,) = accesses
         if "skip" not in codes[:at][-1:] and "raise" not in codes[at:]:
             window = int(codes[at][-1])
-    computes = not accesses and not {"setpc", "tval", "raise"} & set(codes)
-    return Routine(steps, jumps, len(accesses), window, stores, computes)
+    loops = "putend" in codes
+    computes = not accesses and not {"setpc", "tval", "raise", "putend"} & set(codes)
+    return Routine(steps, jumps, len(accesses), window, stores, computes, loops)
 
 
 def uses_pc(instruction: Instruction) -> bool:

@@ -57,6 +57,7 @@ cdef extern from "hart.h":
         const void *compiled
         const void *chain
         loop_function loop
+        uint8_t hwloop
         uint64_t looped, loop_ask
         uint32_t loop_skip, loop_skips
         const uint32_t *recent
@@ -106,8 +107,10 @@ cdef extern from "hart.h":
     struct routine:
         uint32_t count
         uint16_t custom
-        uint8_t jumps, accesses, window, stores, computes
+        uint8_t jumps, accesses, window, stores, computes, loops
         char *steps
+    struct hwloop:
+        uint32_t start, end, count, ahead
     struct jit:
         trace **list
         int count
@@ -130,6 +133,10 @@ cdef extern from "hart.h":
         uint32_t (*leave)(hart *) noexcept nogil
         routine **routines
         uint64_t *own
+        hwloop hwloop[4]
+        uint32_t hwloops, hwloop_mask
+        uint32_t hwloop_last[256]
+        int (*hwloop_new)(hart *, uint32_t) noexcept nogil
         void *self
         jit *jit
         site *native_site
@@ -152,6 +159,9 @@ cdef extern from "hart.h":
     int EDGE_NONE, EDGE_NEXT, EDGE_TAKEN, EDGE_INDIRECT
     int JUMP_CACHE, NO_INSTRUCTION, NO_HANDLER, DIVIDE_BUCKETS
     uint64_t EXHAUSTED, SLACK
+    int CUSTOM_LEAVES, CUSTOM_JUMPS
+    int HWLOOPS, HWLOOP_KNOWN, HWLOOP_MARKED, HWLOOP_INLINE, HANDLER_HWLOOP
+    uint32_t hwloop_next(hart *, uint32_t, uint32_t) nogil
     int HANDLER_END, HANDLER_ILLEGAL, HANDLER_FETCH_FAULT, HANDLER_CUSTOM, HANDLER_CUSTOM_END, HANDLER_ROUTINE, HANDLER_ROUTINE_JUMP, HANDLER_BREAK
     int INSTRUCTION_COUNT
     const void **handler_address
@@ -295,6 +305,7 @@ cdef enum:
     MAKE = 1 << 20              # and to have it compiled,
     WAIT_PERIOD = 1 << 10       # instructions between two looks where tests wait for compilers
     TRIPS = 8                   # if an entry does as many
+    MOST_LASTS = 1 << 12        # addresses at which hardware loops' bodies have ended, kept
     CACHE_LIMIT = 1 << 20       # predecoded instructions kept, about 60 MB
     NO_DEADLINE = 0x7fffffff    # cycles until the machine looks anyway
     LINE_TIME_RANGE = 1 << 29   # instructions in which data caches' times cannot come round
@@ -583,6 +594,8 @@ cdef class Hart:
     cdef block *standing         # then: its block; NULL else
     cdef uint32_t stands_at      # then: its number in it
     cdef block *trapped
+    cdef set lasts               # addresses of last instructions of hardware loops' bodies: blocks end behind them
+    cdef dict opcodes            # low 7 bits of a word -> numbers of the added instructions it may be
     cdef set joins               # addresses before which blocks end, see split_hammocks
     cdef dict folded             # pc -> [count, cycles, instruction, size] of blocks that are gone
     cdef long long folded_cycles, folded_taken, folded_misaligned
@@ -631,7 +644,7 @@ cdef class Hart:
         self.period = PERIOD
         self.custom = []
         self.folded = {}
-        self.joins = set()
+        self.joins, self.lasts, self.opcodes = set(), set(), {}
         self.folded_sites = {}
         self.folded_flow, self.folded_elsewhere, self.folded_divides = {}, {}, {}
         self.folded_lost = {}
@@ -647,6 +660,7 @@ cdef class Hart:
         self.h.custom = slow_custom
         self.h.plain = slow_plain
         self.h.probe = slow_probe
+        self.h.hwloop_new = slow_hwloop_new
         self.h.leave = slow_leave
         self.h.credit = site_credit
         self.h.adopt = site_adopt
@@ -804,7 +818,7 @@ cdef class Hart:
         ended = self.loops is not None and self.loops.children and self.loops.poll()
         for i in range(self.block_count):
             b = self.blocks[i]
-            if b.target == b and b.loop == NULL and b.listed == 1 and not b.dead:
+            if b.target == b and not b.hwloop and b.loop == NULL and b.listed == 1 and not b.dead:
                 if ended and b.loop_ask == LOOP_PENDING or b.taken >= max(b.loop_ask, 1 if self.loop_wait else <uint64_t>LOOK_UP):
                     if self.loop_wait or b.taken >= TRIPS * (b.count - b.taken):
                         some |= self.find_loop(b)
@@ -1285,7 +1299,7 @@ cdef class Hart:
             self.h.x[number & 31] = value
 
     # ------------------------------------------------------------ blocks
-    def add_custom(self, mask, match, size, ends, jumps, accesses, cost):
+    def add_custom(self, mask, match, size, ends, jumps, accesses, cost, branch):
         """Let instructions of this encoding be served by ``machine.custom``; they are tried before the built-in ones.
 
         Parameters
@@ -1300,10 +1314,74 @@ cdef class Hart:
             To memory, at most.
         cost : int
             In cycles.
+        branch : bool
+            Whether it is a conditional branch.
         """
-        self.custom.append((mask, match, size, ends, jumps, accesses, cost))
+        number = len(self.custom)
+        self.custom.append((mask, match, size, ends, jumps, accesses, cost, branch))
+        for low in range(128):
+            if (low ^ match) & mask & 127 == 0:
+                self.opcodes.setdefault(low, []).append((mask, match, size, number))
 
-    def add_routine(self, int custom, bytes steps, bint jumps, int accesses, int window, bint stores, bint computes):
+    cdef bint is_branch(self, uint16_t number) except -1:
+        if number < self.kind_count:
+            return self.kinds[number].is_branch
+        return number != NO_INSTRUCTION and self.custom[number - self.kind_count][7]
+
+    def add_hwloops(self, loops, uint32_t alignment):
+        """Let hardware loops go round; once, behind `add_own_registers`.
+
+        Parameters
+        ----------
+        loops : sequence of (start, end, count, ahead)
+            Numbers of own registers, and how far before the end the last instruction is; in order of priority.
+        alignment : int
+            Bytes that instructions are aligned to.
+        """
+        cdef uint32_t n
+        if len(loops) > HWLOOPS:
+            raise ValueError(f"expected at most {HWLOOPS} hardware loops, found {len(loops)}")
+        for n, (start, end, count, ahead) in enumerate(loops):
+            if not all(0 <= each < self.own_count for each in (start, end, count)):
+                raise IndexError((start, end, count))
+            self.h.hwloop[n] = hwloop(start, end, count, ahead)
+        self.h.hwloops, self.h.hwloop_mask = len(loops), 0xffffffff - (alignment - 1)
+        self.forget_lasts()
+
+    cdef int forget_lasts(self) except -1:
+        """Keep only the ends that are in registers."""
+        cdef uint32_t n
+        self.lasts.clear()
+        for n in range(HWLOOP_KNOWN):
+            self.h.hwloop_last[n] = 1
+        for n in range(self.h.hwloops):
+            self.lasts.add(<uint32_t>(<uint32_t>self.h.own[self.h.hwloop[n].end] - self.h.hwloop[n].ahead))
+        return 0
+
+    cdef int add_last(self, uint32_t last) except -1:
+        """Let blocks end behind the instruction at an address; whether some have died that did not."""
+        cdef int i
+        cdef block *b
+        cdef bint some = False
+        if last not in self.lasts:
+            if len(self.lasts) >= MOST_LASTS:
+                self.forget_lasts()
+            self.lasts.add(last)
+            for i in range(self.block_count):
+                b = self.blocks[i]
+                if b.pc <= last < b.end and not (b.hwloop and b.pc + b.meta[b.count_n - 1].offset == last):
+                    b.dead = some = True
+            if some:
+                self.bury()
+        self.h.hwloop_last[(last >> 1) % HWLOOP_KNOWN] = last
+        return some
+
+    cdef uint32_t behind_last(self, block *b, uint32_t i) noexcept:
+        """Where to go on behind a block's instruction that has gone on in line."""
+        cdef uint32_t last = b.pc + b.meta[i].offset
+        return hwloop_next(&self.h, last, self.behind(b, i)) if last in self.lasts else self.behind(b, i)
+
+    def add_routine(self, int custom, bytes steps, bint jumps, int accesses, int window, bint stores, bint computes, bint loops):
         """A routine (routine.h) that instructions of the encoding number `custom` may have; its number."""
         cdef routine *p
         cdef int more = max(64, 2 * self.routine_room)
@@ -1317,7 +1395,7 @@ cdef class Hart:
         if p == NULL:
             raise MemoryError
         p.count, p.custom, p.jumps, p.accesses = <uint32_t>(len(steps) // 16), custom, jumps, accesses
-        p.window, p.stores, p.computes = 0 if self.caching else window, stores, computes  # caches see each access
+        p.window, p.stores, p.computes, p.loops = 0 if self.caching else window, stores, computes, loops  # caches see each access
         memcpy(<void *>p.steps, <char *>steps, len(steps))
         self.h.routines[self.routine_count] = p
         self.routine_count += 1
@@ -1344,6 +1422,9 @@ cdef class Hart:
         if not 0 <= number < self.own_count:
             raise IndexError(number)
         self.h.own[number] = <uint64_t>(value & 0xffffffffffffffff)
+        for n in range(self.h.hwloops):
+            if self.h.hwloop[n].end == <uint32_t>number:
+                self.add_last(<uint32_t>self.h.own[number] - self.h.hwloop[n].ahead)
 
     cdef block **slot(self, bint single, uint32_t pc) noexcept nogil:
         cdef uint32_t n = (pc >> 1) & (HASH_SIZE - 1)
@@ -1391,7 +1472,7 @@ cdef class Hart:
         cdef uint32_t n = 0, word, at = pc, room, fault
         cdef Region *r
         cdef block *b
-        cdef bint ends = False
+        cdef bint ends = False, stops = False
         cdef bint broken = not single and self.is_breakpoint(pc)
         cdef uint32_t limit = 1 if single or broken else most
         cdef const void *predicated
@@ -1401,7 +1482,7 @@ cdef class Hart:
         cdef int custom, number
         memset(code, 0, sizeof(code))
         memset(details, 0, sizeof(details))
-        while n < limit and not ends:
+        while n < limit and not ends and not stops:
             which[n] = -1
             if n and not single and (self.is_breakpoint(at) or self.joins and at in self.joins):
                 break
@@ -1444,12 +1525,16 @@ cdef class Hart:
             details[n].word = word
             custom = self.find_custom(word) if self.custom else -1
             if custom >= 0:
-                mask, match, size, custom_ends, jumps, accesses, cost = self.custom[custom]
+                _, _, size, custom_ends, jumps, accesses, cost, branch = self.custom[custom]
                 number = self.machine.routine(custom, word, at)
                 if number >= 0:
                     ends = self.h.routines[number].jumps
                     code[n].handler = self.handlers[HANDLER_ROUTINE_JUMP if ends else HANDLER_ROUTINE]
                     code[n].k[0] = number
+                    if ends:
+                        code[n].k[1] = CUSTOM_JUMPS + branch
+                    # Behind it a body may begin, which is a block of its own.
+                    stops = self.h.routines[number].loops
                     if self.h.routines[number].computes:
                         code[n].host = <uint8_t *>self.h.routines[number]
                         if not broken:
@@ -1457,7 +1542,7 @@ cdef class Hart:
                 else:
                     ends = custom_ends
                     code[n].handler = self.handlers[HANDLER_CUSTOM_END if ends else HANDLER_CUSTOM]
-                    code[n].k[0], code[n].k[1] = custom, jumps
+                    code[n].k[0], code[n].k[1] = custom, (CUSTOM_JUMPS + branch if jumps else CUSTOM_LEAVES)
                 details[n].instruction = self.kind_count + custom
                 details[n].cost = cost
                 worst += <uint64_t>accesses * (self.misaligned_cost + self.worst_access)
@@ -1484,7 +1569,12 @@ cdef class Hart:
                 ends = True
                 at += 4 if word & 3 == 3 else 2
             n += 1
+            if self.lasts and not stops:
+                stops = pc + details[n - 1].offset in self.lasts
         code[n].handler = self.handlers[HANDLER_END]
+        looped = self.lasts and pc + details[n - 1].offset in self.lasts
+        if looped and not ends and not self.is_branch(details[n - 1].instruction):  # a branch's `taken` is its own
+            code[n].handler = self.handlers[HANDLER_HWLOOP]
         if ends and not single and which[n - 1] >= 0 and handler_over[which[n - 1]]:
             predicated = self.skipped(at, code[n - 1].k[0])
             if predicated != NULL:
@@ -1512,6 +1602,8 @@ cdef class Hart:
         memcpy(b.code, code, (n + 1) * sizeof(insn))
         memcpy(b.meta, details, n * sizeof(meta))
         b.pc, b.end, b.count_n = pc, at, n
+        if looped:
+            b.hwloop = HWLOOP_MARKED if code[n].handler == self.handlers[HANDLER_HWLOOP] else HWLOOP_INLINE
         b.start = b.code[0].handler
         b.chain = jit_uncompiled(self.h.jit)
         b.recent = &b.key
@@ -1542,11 +1634,9 @@ cdef class Hart:
         return b
 
     cdef int find_custom(self, uint32_t word) except -2:
-        cdef int n = 0
-        for mask, match, size, _, _, _, _ in self.custom:
+        for mask, match, size, number in self.opcodes.get(word & 127, ()):
             if word & <uint32_t>mask == <uint32_t>match and (size == 4) == (word & 3 == 3):
-                return n
-            n += 1
+                return number
         return -1
 
     cdef uint16_t csr_cost(self, uint32_t word, uint16_t cost) except? 0:
@@ -1689,7 +1779,7 @@ cdef class Hart:
                     entry[1] += n * b.meta[j].cost + self.divide_cycles(b, j) + extra
                     self.fetched(b.pc + b.meta[j].offset, n, size)
             self.folded_cycles += self.cycles_of(b)
-            if b.count_n and b.meta[b.count_n - 1].instruction < self.kind_count and self.kinds[b.meta[b.count_n - 1].instruction].is_branch:
+            if b.count_n and self.is_branch(b.meta[b.count_n - 1].instruction):
                 self.folded_taken += b.taken
             self.folded_misaligned += b.misaligned
             self.cached -= b.count_n
@@ -2131,13 +2221,15 @@ cdef class Hart:
                     self.link(left, self.obtain(self.h.pc, False))
                 continue
             left = self.h.from_
+            if reason == EXIT_MODIFIED:
+                self.h.pc = self.behind_last(left, self.h.index - 1)
             if self.h.timed != NULL:
                 if reason == EXIT_BREAK:
                     self.h.timed.block = NULL
                 elif reason == EXIT_TRAP:
                     self.tell(self.h.index, left.pc + left.meta[self.h.index].offset)
                 elif reason == EXIT_MODIFIED:
-                    self.tell(self.h.index, left.end if self.h.index == left.count_n else left.pc + left.meta[self.h.index].offset)
+                    self.tell(self.h.index, self.h.pc)
                 else:
                     self.tell(BLOCK_LIMIT, self.h.pc)
             if self.log is not None and reason != EXIT_TRAP and reason != EXIT_FUEL:
@@ -2154,7 +2246,6 @@ cdef class Hart:
                 return ("breakpoint",)
             elif reason == EXIT_MODIFIED:
                 self.leave_early(left, self.h.index)
-                self.h.pc = left.end if self.h.index == left.count_n else left.pc + left.meta[self.h.index].offset
                 self.h.fuel &= ~SLACK
             elif reason == EXIT_SYSTEM:
                 self.h.fuel &= ~SLACK
@@ -2228,12 +2319,13 @@ cdef class Hart:
         cdef uint32_t i = self.h.index
         if self.log is not None:
             self.note(self.trapped)
+        cdef uint32_t behind = self.behind_last(self.trapped, i)
         self.trapped.exits[i] -= 1
         self.trapped_fetches -= 1
         if self.h.timed != NULL:
-            self.trapped.sites[i].cycles += self.system(self.h.pc, self.trapped.end, self.trapped.meta[i].word, True)
+            self.trapped.sites[i].cycles += self.system(self.h.pc, behind, self.trapped.meta[i].word, True)
         self.set_granted(self.granted + self.trapped.count_n - i)
-        self.h.pc = self.trapped.end
+        self.h.pc = behind
 
     cdef int leave_early(self, block *b, uint32_t index) except -1:
         """The block was left before instruction `index` retired."""
@@ -2252,7 +2344,7 @@ cdef class Hart:
         # Blocks of one instruction stay apart, so that stepping sees each of them.
         cdef bint chain = left.listed == 1 and b.listed == 1
         if self.h.edge == EDGE_NEXT:
-            if chain:
+            if chain and left.hwloop != HWLOOP_INLINE:
                 left.next = b
         elif self.h.edge == EDGE_TAKEN:
             if chain:
@@ -2552,11 +2644,10 @@ cdef class Hart:
     cdef int64_t edge_cycles(self, block *b, uint32_t i) except? -1:
         """Cycles of the way into a block at the first instruction, of the way out at the last."""
         cdef int64_t total = 0
-        cdef int last = b.meta[b.count_n - 1].instruction
         if i == 0 and b.straddles:
             total += b.entered * self.straddle_cost
         if i == b.count_n - 1:
-            if last < self.kind_count and self.kinds[last].is_branch:
+            if self.is_branch(b.meta[b.count_n - 1].instruction):
                 total += b.taken * self.taken_cost
             total += (b.straddled + (b.taken - b.straddled_from) * b.target_straddles) * self.straddle_cost
         return total
@@ -2708,14 +2799,13 @@ cdef class Hart:
     @property
     def taken_branches(self):
         """Conditional branches that were taken."""
-        cdef int i, last
+        cdef int i
         cdef block *b
         jit_fold(self.h.jit)
         total = self.folded_taken
         for i in range(self.block_count + self.dead_count):
             b = self.blocks[i] if i < self.block_count else self.dead[i - self.block_count]
-            last = b.meta[b.count_n - 1].instruction
-            if last < self.kind_count and self.kinds[last].is_branch:
+            if self.is_branch(b.meta[b.count_n - 1].instruction):
                 total += b.taken
         return total
 
@@ -2956,6 +3046,15 @@ cdef int slow_csr(hart *h, block *b, insn *e, uint32_t number, int write, uint32
     return 0
 
 
+cdef int slow_hwloop_new(hart *h, uint32_t last) noexcept with gil:
+    cdef Hart self = <Hart>h.self
+    try:
+        return self.add_last(last)
+    except BaseException as error:
+        self.pending = error
+        return 1
+
+
 cdef int slow_custom(hart *h, block *b, insn *e) noexcept with gil:
     cdef Hart self = <Hart>h.self
     cdef uint32_t i = <uint32_t>(e - b.code)
@@ -2967,7 +3066,7 @@ cdef int slow_custom(hart *h, block *b, insn *e) noexcept with gil:
             target = self.machine.custom(e.k[0], b.meta[i].word, pc)
         finally:
             self.stand(b, i, -1)
-        h.pc = self.behind(b, i) if target is None else target
+        h.pc = target if target is not None else self.behind(b, i) if e.k[1] else self.behind_last(b, i)
     except GuestTrap as trap:
         h.irq, h.cause, h.tval = trap.irq, trap.cause, trap.tval
         return 1

@@ -131,7 +131,8 @@ class Counted:
     def __init__(self, machine: Machine) -> None:
         hart = machine.hart
         self._raw: Raw = machine.control_flow()
-        self._classes, self._added = machine.classes, machine.added
+        self._classes, self._added, self._extra = machine.classes, machine.added, machine.extra
+        self._loops = machine.hardware_loops
         self._entry = machine.program.entry
         self._program = machine.program.path
         self._places = [each.base for each in machine.address_map] + [machine.stack_top - HERE]
@@ -164,9 +165,9 @@ class Counted:
         MemoryError
         """
         self._check(platform)
-        operation = Operations(describe_all(self._classes, self._added))
+        operation = Operations(describe_all(self._classes, self._added), self._extra)
         pipeline, _ = make_pipeline(timing, platform, self._entry)
-        why = uncounted(pipeline, timing, platform)
+        why = uncounted(pipeline, timing, platform, self._loops)
         if why:
             raise UsageError(f"retime: {why} what counts do not say; run it there, with --timing exact")
 
@@ -242,8 +243,16 @@ def cost_of(machine: Machine, counted: Counted | None = None) -> Cost | None:
     return cost
 
 
-def uncounted(pipeline: Pipeline, timing: CoreTiming, platform: Platform | None) -> str:
-    """What makes cycles depend on the order of accesses or branches, which is not counted; empty where nothing does."""
+def uncounted(pipeline: Pipeline, timing: CoreTiming, platform: Platform | None, loops: bool = False) -> str:
+    """What makes cycles depend on what is not counted, such as the order of accesses; empty where nothing does.
+
+    Parameters
+    ----------
+    loops : bool
+        Whether the hart has hardware loops, which go where registers say.
+    """
+    if loops:
+        return "registers of hardware loops hold"
     if platform is not None and platform.caches:
         return f"platform {platform.name}: its cache {platform.caches[0].name} remembers"
     return f"core {timing.name}: its caches, or its branch predictor, remember" if pipeline.remembers else ""

@@ -167,6 +167,10 @@ class CsrFile:
         if capability is not None:
             self._read[CAPABILITY] = lambda: capability
 
+    def show(self, number: int, read: Callable[[], int]) -> None:
+        """Add a read-only CSR."""
+        self._read[number] = read
+
     # ------------------------------------------------------------ fields
     def _setter(self, name: str, mask: int) -> Callable[[int], None]:
         return lambda value: setattr(self, name, value & mask & WORD)

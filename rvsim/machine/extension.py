@@ -5,11 +5,12 @@ Words whose behaviour the steps of `rvsim/isa/routine.py` can express become rou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rvsim.errors import InputFileError, UsageError
+from rvsim.isa.ccode import instruction_class
 from rvsim.isa.evaluate import BehaviourError, Trap, execute
 from rvsim.isa.ir import Field, Instruction, Isa, walk, wrap
 from rvsim.isa.routine import NoRoutine, OwnRegisters, access_pieces, routine, uses_pc
@@ -23,11 +24,24 @@ if TYPE_CHECKING:
 MASK = 0xFFFF_FFFF
 # Distinct instruction words that may have routines: one that writes its own code must not fill the host's memory.
 MAX_ROUTINES = 4096
+MAX_LOOPS = 4  # hardware loops (HWLOOPS of hart.h)
 
 
 def ends_block(instruction: Instruction) -> bool:
     """Whether the machine has to look behind the instruction: it may jump, write code or call the machine."""
     return any(op.code == "setpc" for op in walk(instruction.body)) or not only_computes(instruction)
+
+
+def sets_end(instruction: Instruction, isa: Isa) -> bool:
+    """Whether it writes a register file in which a hardware loop has its end."""
+    files = {loop.end[0] for loop in isa.loops}
+    return any(op.code == "put" and op.attr in files for op in walk(instruction.body))
+
+
+def timing_class(instruction: Instruction) -> str:
+    """What an added instruction costs: accesses and jumps what they cost the core, everything else ``custom``."""
+    class_ = instruction_class(instruction)
+    return class_ if class_ in ("load", "store", "branch", "jump", "coprocessor") else "custom"
 
 
 def only_computes(instruction: Instruction) -> bool:
@@ -47,11 +61,6 @@ def most_accesses(instruction: Instruction) -> int:
         if op.code in ("load", "store"):
             total += len(access_pieces(op.attr[1]))
     return min(255, total * (32 if any(op.code == "loop" for op in walk(instruction.body)) else 1))
-
-
-def issues(instruction: Instruction) -> bool:
-    """Whether the behaviour hands the instruction to the coprocessor."""
-    return any(op.code == "call" and op.attr == "coprocessor_issue" for op in walk(instruction.body))
 
 
 def load_extension(path: str) -> Isa:
@@ -78,7 +87,7 @@ def added_instructions(
     if coprocessor is not None:
         isa = coprocessor.isa()
         warnings += isa.warnings
-        added += [(i, isa, "coprocessor" if issues(i) else "custom") for i in isa.instructions]
+        added += [(i, isa, timing_class(i)) for i in isa.instructions]
     for file in files:
         isa = load_extension(file)
         warnings += isa.warnings
@@ -92,7 +101,7 @@ def added_instructions(
                         f"{file}: {instruction.name} and {other.name} of {owner.name} claim the same words; "
                         "move one to another opcode (--set accel.custom_opcode=custom-1)"
                     )
-            added.append((instruction, isa, "custom"))
+            added.append((instruction, isa, timing_class(instruction)))
     return added, warnings
 
 
@@ -164,10 +173,17 @@ class Context:
         The sets added; registers they declare beside X and PC are kept here.
     calls : dict
         Extern functions by name.
+    alignment : int
+        Bytes that instructions are aligned to, 2 or 4.
     """
 
     def __init__(
-        self, hart: Hart, csrs: CsrFile, isas: Sequence[Isa], calls: dict[str, Callable[..., int | None]]
+        self,
+        hart: Hart,
+        csrs: CsrFile,
+        isas: Sequence[Isa],
+        calls: dict[str, Callable[..., int | None]],
+        alignment: int = 2,
     ) -> None:
         self.hart, self.csrs, self.calls = hart, csrs, calls
         self.pc = 0
@@ -194,6 +210,15 @@ class Context:
                     )
 
         hart.add_own_registers(reset)
+        self.ends: set[int] = set()
+        loops = []
+        for loop in (loop for isa in {isa.name: isa for isa in isas}.values() for loop in isa.loops):
+            start, end, count = (self.own.files[file][0] + n for file, n in (loop.start, loop.end, loop.count))
+            loops.append((start, end, count, loop.ahead))
+            self.ends.add(end)
+        if len(loops) > MAX_LOOPS:
+            raise InputFileError(f"{isas[0].name}: expected at most {MAX_LOOPS} hardware loops, found {len(loops)}")
+        hart.add_hwloops(loops, alignment)
 
     def get(self, file: str, index: int | None) -> int:
         if file == "X":
@@ -204,6 +229,10 @@ class Context:
             return wrap(self.hart.own_register(first + index), width, signed) if 0 <= index < count else 0
         values = self.wide[file]
         return values[index] if 0 <= index < len(values) else 0
+
+    def reader(self, file: str, index: int) -> Callable[[], int]:
+        """Reads a register."""
+        return lambda: self.get(file, index)
 
     def put(self, file: str, index: int | None, value: int) -> None:
         if file == "X":
@@ -304,10 +333,14 @@ class Routines:
         Takes them.
     instructions : sequence of Instruction
     own : OwnRegisters
+    ends : collection of int
+        Numbers of own registers that hold the end of a hardware loop.
     """
 
-    def __init__(self, hart: Hart, instructions: Sequence[Instruction], own: OwnRegisters) -> None:
-        self.hart, self.instructions, self.own = hart, instructions, own
+    def __init__(
+        self, hart: Hart, instructions: Sequence[Instruction], own: OwnRegisters, ends: Collection[int] = ()
+    ) -> None:
+        self.hart, self.instructions, self.own, self.ends = hart, instructions, own, ends
         self.numbers: dict[tuple[int, int, int], int] = {}
 
     def number(self, index: int, word: int, pc: int) -> int:
@@ -318,9 +351,9 @@ class Routines:
             if len(self.numbers) >= MAX_ROUTINES:
                 return -1
             try:
-                made = routine(instruction, word, pc, self.own.files)
+                made = routine(instruction, word, pc, self.own.files, self.ends)
                 self.numbers[key] = self.hart.add_routine(
-                    index, made.packed(), made.jumps, made.accesses, made.window, made.stores, made.computes
+                    index, made.packed(), made.jumps, made.accesses, made.window, made.stores, made.computes, made.loops
                 )
             except NoRoutine:
                 self.numbers[key] = -1

@@ -66,6 +66,7 @@ struct block {
     uint8_t unwanted;      /* compiled code with it is to go */
     uint8_t wanted : 1;    /* it began a trace that has gone */
     uint8_t misforked : 2; /* how often it was left too often as a loop with two ways */
+    uint8_t hwloop : 2;    /* HWLOOP_*: its last instruction may be that of a hardware loop's body */
     uint32_t traces;       /* how many hold it */
     struct trace *compiled; /* the one that it begins, NULL while the interpreter enters it */
     const void *chain;     /* where compiled code jumps to that goes on here */
@@ -85,6 +86,10 @@ struct block {
     __attribute__((aligned(64))) struct insn code[]; /* count_n instructions and an end marker: where they are needs no load */
 };
 
+/* A hardware loop of an added set (rvsim/isa/ir.py, HardwareLoop): numbers of own registers. */
+enum { HWLOOPS = 4, HWLOOP_KNOWN = 256 };
+struct hwloop { uint32_t start, end, count, ahead; };
+
 enum { EXIT_LOOKUP, EXIT_FUEL, EXIT_TRAP, EXIT_SYSTEM, EXIT_WAIT, EXIT_MODIFIED, EXIT_BREAK };
 enum { EDGE_NONE, EDGE_NEXT, EDGE_TAKEN, EDGE_INDIRECT };
 enum { BLOCK_LIMIT = 64 /* instructions in a block */, JUMP_CACHE = 4096, NO_INSTRUCTION = 0xffff, NO_HANDLER = 0x7fff };
@@ -96,6 +101,10 @@ struct flow_row {
     uint64_t entered;      /* by an indirect jump */
     uint64_t misaligned;   /* accesses that were split */
 };
+/* Of an added instruction that ends a block, k[1]: whether it leaves to the machine, or at most jumps, or branches. */
+enum { CUSTOM_LEAVES, CUSTOM_JUMPS, CUSTOM_BRANCHES };
+/* What ends a block behind which a hardware loop may go round: an end marker that sees to it, or an instruction that goes on in line by itself. */
+enum { HWLOOP_NONE, HWLOOP_MARKED, HWLOOP_INLINE };
 /* Histogram of a division: [dividend negative][0: divisor 0; 1 + leading zeros of a divisor >= 0; 34 + those of ~divisor]. */
 enum { DIVIDE_BUCKETS = 2 * 67 };
 
@@ -119,6 +128,10 @@ struct hart {
     struct jit *jit;       /* compiled code, NULL without */
     struct routine **routines; /* of words of instructions added at run time, by number */
     uint64_t *own;         /* registers of added sets */
+    struct hwloop hwloop[HWLOOPS];
+    uint32_t hwloops, hwloop_mask; /* mask: of an address that they go on at */
+    uint32_t hwloop_last[HWLOOP_KNOWN]; /* last instructions of their bodies that blocks end with, by address; 1: none */
+    int (*hwloop_new)(struct hart *, uint32_t last); /* a new one: whether blocks have died */
     uint64_t temporaries[64]; /* of a routine */
     uint32_t target;       /* where its jump leads */
     struct block *native_block; /* that compiled code left, and at which instruction */
@@ -149,7 +162,7 @@ struct hart {
 #undef DECODE_BODY
 
 /* Handlers that belong to no instruction of the description. */
-enum { HANDLER_END = HANDLER_COUNT, HANDLER_ILLEGAL, HANDLER_FETCH_FAULT, HANDLER_CUSTOM, HANDLER_CUSTOM_END, HANDLER_ROUTINE, HANDLER_ROUTINE_JUMP, HANDLER_BREAK, HANDLER_NATIVE, HANDLER_LOOP, HANDLERS_ALL };
+enum { HANDLER_END = HANDLER_COUNT, HANDLER_ILLEGAL, HANDLER_FETCH_FAULT, HANDLER_CUSTOM, HANDLER_CUSTOM_END, HANDLER_ROUTINE, HANDLER_ROUTINE_JUMP, HANDLER_BREAK, HANDLER_NATIVE, HANDLER_LOOP, HANDLER_HWLOOP, HANDLERS_ALL };
 static const void *handler_address[HANDLERS_ALL];
 static const void *cached_handler_address[HANDLERS_ALL];
 /* Handlers of chains, of branches as ones over an instruction, and of instructions under a condition; those by handler, NULL where there is none. */
@@ -345,6 +358,17 @@ enum { MOST_SKIPPED = 255 };
         FALL_THROUGH;                                                                           \
     } while (0)
 
+/* An added branch: its target may be in a register. */
+#define BRANCH_TO                                                                               \
+    do {                                                                                        \
+        if (taken) {                                                                            \
+            b->taken++;                                                                         \
+            if (b->target && b->target->pc == npc) ENTER(b->target);                            \
+            LOOKUP(npc, EDGE_TAKEN);                                                            \
+        }                                                                                       \
+        FALL_THROUGH;                                                                           \
+    } while (0)
+
 /* When an instruction of a block uses a line, given the budget behind the block: time runs down, from block to block by at least 2^32. */
 #define LINE_ORDER(b, in) ((b)->charge - (uint64_t)((uint8_t *)(in) - (uint8_t *)(b)->code))
 #define LINE_TIME(fuel, b, in) ((fuel) + LINE_ORDER(b, in) - h->granted)
@@ -413,6 +437,27 @@ static void reuse_fence_i(struct hart *h, struct block *b, struct insn *in)
 {
     (void)b, (void)in;
     if (h->fetch_reuse) reuse_forget(h->fetch_reuse);
+}
+
+/* Where the run goes on behind an instruction that goes on in line: at the start of a hardware loop of which it is the last one. */
+static uint32_t hwloop_next(struct hart *h, uint32_t last, uint32_t behind)
+{
+    for (uint32_t n = 0; n < h->hwloops; n++) {
+        const struct hwloop *l = &h->hwloop[n];
+        if (h->own[l->count] && (uint32_t)h->own[l->end] == last + l->ahead && h->own[l->count]-- != 1) return (uint32_t)h->own[l->start] & h->hwloop_mask;
+    }
+    return behind;
+}
+
+/* An own register with a loop's end has been written: 2 when the block is to be left behind the instruction. */
+static int hwloop_end(struct hart *h, uint32_t value, uint32_t number)
+{
+    int modified = 0;
+    for (uint32_t n = 0; n < h->hwloops; n++) {
+        uint32_t last = value - h->hwloop[n].ahead;
+        if (h->hwloop[n].end == number && h->hwloop_last[(last >> 1) % HWLOOP_KNOWN] != last && h->hwloop_new(h, last)) modified = 2;
+    }
+    return modified;
 }
 
 #include "timed.h"

@@ -2,7 +2,7 @@
 /* Run from block b until something needs the machine. With h == NULL: fill HANDLER_ADDRESS and FUSED_ADDRESS. */
 static int HART_RUN(struct hart *h, struct block *b)
 {
-    static const void *const labels[] = {HANDLER_LABELS, &&end, &&illegal, &&fetch_fault, &&custom, &&custom_end, &&routine, &&routine_jump, &&breakpoint, &&native, &&loop};
+    static const void *const labels[] = {HANDLER_LABELS, &&end, &&illegal, &&fetch_fault, &&custom, &&custom_end, &&routine, &&routine_jump, &&breakpoint, &&native, &&loop, &&hwloop};
     static const struct fusion fused = {{CHAIN_LABELS}, {OVER_LABELS}, {PREDICATED_LABELS}};
     if (!h) {
         memcpy(HANDLER_ADDRESS, labels, sizeof labels);
@@ -84,6 +84,7 @@ custom_end:
     if (!in->k[1]) goto system; /* else all that it does to the machine is to jump */
     {
         uint32_t npc = h->pc, taken = npc != b->end;
+        if (in->k[1] == CUSTOM_BRANCHES) BRANCH_TO;
         JUMP;
     }
 routine:
@@ -99,11 +100,24 @@ routine_jump:
     case ROUTINE_TRAP: goto trap;
     case ROUTINE_JUMP: {
         uint32_t npc = h->target, taken = npc != b->end;
+        if (in->k[1] == CUSTOM_BRANCHES) BRANCH_TO;
         JUMP;
     }
     }
     FALL_THROUGH;
+hwloop: {
+    uint32_t npc = hwloop_next(h, b->pc + b->meta[b->count_n - 1].offset, b->end);
+    if (b->hwloop == HWLOOP_MARKED) {
+        if (npc == b->end) FALL_THROUGH;
+        b->taken++;
+        if (b->target && b->target->pc == npc) ENTER(b->target);
+        LOOKUP(npc, EDGE_TAKEN);
+    }
+    h->pc = npc;
+    h->edge = EDGE_NONE;
+}
 lookup:
+    if (UNLIKELY(b->hwloop == HWLOOP_INLINE) && h->edge == EDGE_NEXT) goto hwloop;
     h->fuel = fuel;
     h->from = b;
     return EXIT_LOOKUP;

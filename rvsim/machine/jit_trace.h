@@ -19,6 +19,7 @@ static int compilable(const struct block *b) { return b->listed == 1 && !b->dead
 /* The operation that ends a block: a branch, T_JUMP, T_JUMPR; -1 where it runs into the next, -2 where the interpreter goes on. */
 static int last_operation(const struct block *b)
 {
+    if (b->hwloop) return -2;
     for (uint32_t i = 0; i < b->count_n; i++)
         if (!kind_of(b, i)) return -2;
     const struct meta *m = &b->meta[b->count_n - 1];
@@ -60,7 +61,7 @@ static int is_hammock(const struct block *b)
     if (b->recent != &b->key) return 0; /* with an instruction cache: what is jumped over is not fetched */
     const uint8_t *op = template_ops[template_starts[b->meta[b->count_n - 1].handler + 1] - 1];
     if (!(op[2] >> 6) || !(op[3] >> 6)) return 0; /* its operands are in rax and rdx */
-    if (!s || !b->target || s->dead || s->listed != 1 || b->target->dead) return 0;
+    if (!s || !b->target || s->dead || s->listed != 1 || s->hwloop || b->target->dead) return 0;
     uint32_t length = b->target->pc - b->end;
     if (s->pc != b->end || !length || length > 4 * HAMMOCK_INSTRUCTIONS || !skippable(s, b->target->pc)) return 0;
     return b->taken > b->count / 32 && b->taken < b->count - b->count / 32;
@@ -157,6 +158,15 @@ static void leave_with(struct out *o, int code, struct block *b)
     jump_to(o, o->j->leave);
 }
 
+/* Go on in the interpreter, at an instruction or the end marker of a trace's last member. */
+static void leave_at(struct out *o, struct member *m, const struct insn *in)
+{
+    count_up(o, &m->ended);
+    load_constant(o, RAX, (uint64_t)(uintptr_t)in);
+    rm(o, 0x89, RAX, RDI, H(native_insn), 1);
+    leave_with(o, NATIVE_RESUME, m->block);
+}
+
 /* One way out of a trace at the end of a member's block, or a jump to where the path goes on out of line. */
 static void emit_way(struct out *o, struct member *m, int taken)
 {
@@ -242,10 +252,7 @@ static void emit_member(struct out *o, struct trace *t, int k, uint8_t *again, s
         struct insn *in = &b->code[i];
         int handler = b->meta[i].handler, kind = kind_of(b, i);
         if (!kind) {
-            count_up(o, &m->ended);
-            load_constant(o, RAX, (uint64_t)(uintptr_t)in);
-            rm(o, 0x89, RAX, RDI, H(native_insn), 1);
-            leave_with(o, NATIVE_RESUME, b);
+            leave_at(o, m, in);
             return;
         }
         if (kind == 3 && emit_routine(o, (const struct routine *)in->host)) continue;
@@ -284,6 +291,7 @@ static void emit_member(struct out *o, struct trace *t, int k, uint8_t *again, s
                 compute(o, code, d, a, e, f);
         }
     }
+    if (b->hwloop == HWLOOP_MARKED) { leave_at(o, m, &b->code[b->count_n]); return; }
     if (last && t->is_loop) jump_to(o, again);
     else if (last) emit_way(o, m, 0);
 }

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 SP = 2
 ECALL, BREAKPOINT, ILLEGAL = 11, 3, 2
 NO_LIMIT = 1 << 62
+MOST_EXTRA = 1000
+"""Cycles of an added instruction beyond those of its class, at most."""
 ENGINES = ("auto", "interp", "jit")
 TIMINGS = ("auto", "table", "exact", "fast")
 NEVER = 1 << 62
@@ -173,19 +175,20 @@ class Machine:
         self.selection: Selection = select(isa)
         lacking = warning(missing(program.arch, program.flags, self.selection), self.selection)
         self.warnings: list[str] = [*program.notes, *([lacking] if lacking else [])]
-        self.timing_model = self._choose_timing(timing)
-        if self.timing_model == "table" and self.platform and self.platform.waits(self.timing.name):
-            self.warnings.append(
-                f"the table of core {self.timing.name} is of memory without wait states: those of platform "
-                f"{self.platform.name} are not in the cycles (--timing exact, with a core that has an exact model)"
-            )
         self._extensions: list[tuple[Instruction, Isa, str]] = []
         if self.coprocessor is not None or isa_ext:
             from rvsim.machine import extension
 
             self._extensions, warnings = extension.added_instructions(self.coprocessor, isa_ext)
             self.warnings += warnings
+        self.timing_model = self._choose_timing(timing)
+        if self.timing_model == "table" and self.platform and self.platform.waits(self.timing.name):
+            self.warnings.append(
+                f"the table of core {self.timing.name} is of memory without wait states: those of platform "
+                f"{self.platform.name} are not in the cycles (--timing exact, with a core that has an exact model)"
+            )
         self.classes = [i.class_ for i in summaries("rv32")] + [c for _, _, c in self._extensions]
+        self.extra = self._extra_cycles()
         alignment = 2 if self.selection.compressed else 4
         costs = self.timing if self.timing_model == "table" else self.timing.without_cycles()
         self.hart = Hart(self, instruction_kinds(self.selection, costs), hart_costs(costs), alignment)
@@ -194,7 +197,7 @@ class Machine:
         if self.timing_model != "table":
             from rvsim.machine.timed import Timed
 
-            self.timed = Timed(self.hart, self.timing, self.described, self.platform, program.entry)
+            self.timed = Timed(self.hart, self.timing, self.described, self.platform, program.entry, self.extra)
         self.caches: Caches | None = None
         if self.timing.icache or self.timing.dcache:
             from rvsim.machine.caches import Caches
@@ -289,7 +292,7 @@ class Machine:
             from rvsim.machine.timed import make_pipeline
 
             pipeline, _ = make_pipeline(self.timing, self.platform, self.program.entry)
-            why = uncounted(pipeline, self.timing, self.platform)
+            why = uncounted(pipeline, self.timing, self.platform, self.hardware_loops)
             if why:
                 self.warnings.append(f"--timing fast: {why} what counts do not say: the whole run is stepped, as exact")
                 return "exact"
@@ -316,20 +319,50 @@ class Machine:
             return None
         from rvsim.machine import extension
 
-        context = extension.Context(self.hart, self.csrs, [isa for _, isa, _ in self._extensions], calls)
-        self.routines = extension.Routines(self.hart, [i for i, _, _ in self._extensions], context.own)
-        for instruction, _, class_ in self._extensions:
-            cost = 0 if self.timed is not None else self.timing.cycles[class_]
+        alignment = 2 if self.selection.compressed else 4
+        isas = [isa for _, isa, _ in self._extensions]
+        context = extension.Context(self.hart, self.csrs, isas, calls, alignment)
+        if self.coprocessor is not None:
+            for number, (file, index) in self.coprocessor.csrs.items():
+                self.csrs.show(number, context.reader(file, index))
+        self.routines = extension.Routines(self.hart, self.added, context.own, context.ends)
+        for n, (instruction, isa, class_) in enumerate(self._extensions, len(self.classes) - len(isas)):
+            cost = 0 if self.timed is not None else self.timing.cycles[class_] + self.extra.get(n, 0)
+            loops = extension.sets_end(instruction, isa)
             self.hart.add_custom(
                 instruction.mask,
                 instruction.match,
                 instruction.size,
-                extension.ends_block(instruction),
-                extension.only_computes(instruction),
+                loops or extension.ends_block(instruction),
+                not loops and extension.only_computes(instruction),
                 extension.most_accesses(instruction),
                 cost,
+                class_ == "branch",
             )
         return context
+
+    @property
+    def hardware_loops(self) -> bool:
+        """Whether added instructions bring hardware loops."""
+        return any(isa.loops for _, isa, _ in self._extensions)
+
+    def _extra_cycles(self) -> dict[int, int]:
+        """By number of an instruction of the coprocessor: cycles beyond those of its class."""
+        if self.coprocessor is None:
+            return {}
+        extra = {}
+        first = len(self.classes) - len(self._extensions)
+        own = len(self.coprocessor.isa().instructions)
+        for n, (instruction, _, _) in enumerate(self._extensions[:own], first):
+            cycles = self.coprocessor.latency(instruction.name)
+            if type(cycles) is not int or not 0 <= cycles <= MOST_EXTRA:
+                raise UsageError(
+                    f"{self.coprocessor.name}: latency of {instruction.name}: expected 0 to {MOST_EXTRA} cycles beyond "
+                    f"those of its class, found {cycles!r}"
+                )
+            if cycles:
+                extra[n] = cycles
+        return extra
 
     def _map(self, options: Sequence[str], devices: Sequence[str], limit: int) -> None:
         """Lay out memory, then devices where it leaves room, then the intervals that accesses are counted by."""

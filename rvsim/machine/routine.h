@@ -22,6 +22,7 @@ struct routine {
     uint8_t window;     /* bytes of the one access that each execution makes, which a window serves; else 0 */
     uint8_t stores;
     uint8_t computes;   /* reads and writes registers, and nothing else; then its instructions' `host` leads here */
+    uint8_t loops;      /* writes a register that a hardware loop ends by */
     struct step steps[];
 };
 
@@ -81,6 +82,7 @@ static int routine_run(struct hart *h, struct block *block, struct insn *in)
         case S_PUT: h->x[s->c] = (uint32_t)b; break;
         case S_GETOWN: *to = own[s->c]; break;
         case S_PUTOWN: own[s->c] = b; break;
+        case S_PUTEND: own[s->c] = b; modified |= hwloop_end(h, (uint32_t)b, s->c); break;
         case S_GETAT: *to = a < s->k ? own[s->c + a] : 0; break; /* k: how many there are */
         case S_PUTAT: if (a < s->k) own[s->c + a] = b; break;
         case S_ADD: *to = a + b; break;

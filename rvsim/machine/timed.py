@@ -12,7 +12,7 @@ from rvsim.timing.platform import WaitStates
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from rvsim.isa.ir import Instruction
@@ -56,6 +56,8 @@ class Timed:
     platform : Platform or None
         Whose memories and devices answer with wait states; None for memory without.
     entry : int
+    extra : mapping of int to int
+        By number of an instruction: cycles for which the pipeline waits.
 
     Raises
     ------
@@ -70,6 +72,7 @@ class Timed:
         instructions: Sequence[tuple[Instruction, str]],
         platform: Platform | None,
         entry: int,
+        extra: Mapping[int, int] | None = None,
     ) -> None:
         caches = platform.caches if platform else ()
         if platform is not None and caches and timing.model in OWN_CACHES:
@@ -83,9 +86,10 @@ class Timed:
             for n, region in enumerate(platform.regions, 1):
                 self.pipeline.attach(n, *(self._shown(platform, region.name, access) for access in ("fetch", "data")))
         self._hart = hart
-        self.operation = Operations(instructions)
+        self.operation = Operations(instructions, extra)
+        waits = max((extra or {0: 0}).values(), default=0)
         longest += max((each.longest for each in caches), default=0)
-        hart.use_pipeline(self.pipeline.shown, BUSY_CYCLES + BUS_CYCLES * (1 + longest))
+        hart.use_pipeline(self.pipeline.shown, BUSY_CYCLES + BUS_CYCLES * (1 + longest) + waits)
 
     def _shown(self, platform: Platform, region: str, access: str) -> object:
         cache = platform.cache_of(region, access)

@@ -104,7 +104,7 @@ cdef extern from *:
     static uint32_t core_step(timing_pipeline *shown, const timing_op *op, const retired *r, timing_report *out)
     {
         core *c = (core *)shown;
-        uint32_t cycles = c->model->step(c->state, c->contents, c->params, &c->memory, op, r, out);
+        uint32_t cycles = timing_waited(op, c->model->step(c->state, c->contents, c->params, &c->memory, op, r, out), out);
         shown->cycles += cycles;
         return cycles;
     }

@@ -27,7 +27,7 @@ RETIRED = struct.Struct("<5I2BH")
 NEXT = struct.Struct("<2Id")
 PLACE = struct.Struct("<2Id")
 LOOP = struct.Struct("<2Id")
-ECALL = LAYOUT.pack(KINDS.index("ecall"), 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+ECALL = LAYOUT.pack(KINDS.index("ecall"), 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 BRANCH, JAL, JALR, MRET = (KINDS.index(kind) for kind in ("branch", "jal", "jalr", "mret"))
 NEVER_RETIRED = (0, 0, 0xFFFF, 4, 0, 0, 0, 0, 0, 0)
 """Fields of a row for an instruction that only trapped."""

@@ -12,7 +12,7 @@ from rvsim.isa.ir import walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rvsim.isa.ir import Instruction
 
@@ -21,16 +21,16 @@ KINDS = (
     "alu", "shift", "mul", "mulh", "mulhsu", "mulhu", "div", "divu", "rem", "remu", "load", "store", "lr", "sc", "amo",
     "branch", "jal", "jalr", "csr", "fence", "fence_i", "ecall", "ebreak", "mret", "wfi", "custom", "illegal",
 )  # fmt: skip
-LAYOUT = struct.Struct("<6BH4Bi")
+LAYOUT = struct.Struct("<6BH4BiH6x")
 _OF_CLASS = {"alu": "alu", "load": "load", "store": "store", "atomic": "amo", "branch": "branch", "csr": "csr"}
 _OF_CLASS |= {"fence": "fence", "fence-i": "fence_i"}
 _OF_NAME = {name: name.lower() for name in ("MULH", "MULHSU", "MULHU", "DIV", "DIVU", "REM", "REMU")}
 _OF_NAME |= {name: name.lower() for name in ("ECALL", "EBREAK", "MRET", "WFI")}
 _OF_NAME |= {"C_EBREAK": "ebreak", "C_UNIMP": "illegal", "LR_W": "lr", "SC_W": "sc"}
-ILLEGAL = LAYOUT.pack(KINDS.index("illegal"), 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+ILLEGAL = LAYOUT.pack(KINDS.index("illegal"), 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
-def describe(instruction: Instruction, class_: str, word: int, following: int = 0) -> bytes:
+def describe(instruction: Instruction, class_: str, word: int, following: int = 0, extra: int = 0) -> bytes:
     """One instruction word as `timing_op`.
 
     Parameters
@@ -42,6 +42,8 @@ def describe(instruction: Instruction, class_: str, word: int, following: int = 
         As fetched; of a 16-bit instruction the lower half.
     following : int
         Bit 0: the half-word behind it begins with the low bits 11 of a 32-bit instruction; bit 1: the one behind that.
+    extra : int
+        Cycles for which the whole pipeline waits for a coprocessor.
     """
     fields = {f.name: f for f in instruction.fields}
     values: dict[int, int] = {}
@@ -83,7 +85,9 @@ def describe(instruction: Instruction, class_: str, word: int, following: int = 
         writes = "RW" in instruction.name or given != 0
         zimm = 0 if "rs1" in fields else given
     number = KINDS.index(kind or "jalr")
-    return LAYOUT.pack(number, instruction.size, rd, rs1, rs2, width, csr, writes, offset < 0, following, zimm, offset)
+    return LAYOUT.pack(
+        number, instruction.size, rd, rs1, rs2, width, csr, writes, offset < 0, following, zimm, offset, extra
+    )
 
 
 class Operations:
@@ -93,10 +97,12 @@ class Operations:
     ----------
     instructions : sequence of (Instruction, str)
         By number, each with its class.
+    extra : mapping of int to int
+        By number: cycles beyond those of the class.
     """
 
-    def __init__(self, instructions: Sequence[tuple[Instruction, str]]) -> None:
-        self._instructions = instructions
+    def __init__(self, instructions: Sequence[tuple[Instruction, str]], extra: Mapping[int, int] | None = None) -> None:
+        self._instructions, self._extra = instructions, extra or {}
         self._described: dict[tuple[int, int, int], bytes] = {}
 
     def __call__(self, number: int, word: int, following: int) -> bytes:
@@ -106,7 +112,7 @@ class Operations:
         if found is None:
             found = ILLEGAL
             if number < len(self._instructions):
-                found = describe(*self._instructions[number], word, following)
+                found = describe(*self._instructions[number], word, following, self._extra.get(number, 0))
             self._described[key] = found
         return found
 

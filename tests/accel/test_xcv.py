@@ -69,6 +69,26 @@ def test_what_is_printed_is_what_llvm_assembles(tmp_path):
     ]
 
 
+def test_what_is_printed_assembles():
+    """By our own assembler, where several instructions share a mnemonic; targets as distances."""
+    from rvsim.asm import assemble_program
+
+    rng, lines, words = random.Random(7), [], []
+    for instruction in XCV.instructions:
+        for _ in range(3):
+            each = instruction.match | rng.getrandbits(32) & ~instruction.mask
+            text = disassemble(XCV, each, 0)
+            if ":t}" in instruction.operands or ":p}" in instruction.operands:
+                head, _, target = text.rpartition(",")
+                text = f"{head},. + {wrap(int(target, 16), 32, True)}"
+            lines.append(text)
+            words.append(each)
+    _, state = assemble_program(".option norvc\n" + "\n".join(lines), isa_ext=[XCV])
+    code = bytes(state.images[".text"])
+    found = [int.from_bytes(code[at : at + 4], "little") for at in range(0, len(code), 4)]
+    assert list(zip(lines, map(hex, found), strict=True)) == list(zip(lines, map(hex, words), strict=True))
+
+
 @pytest.mark.skipif(not PUBLISHED.is_file(), reason="no published encodings beside the project")
 def test_published_encodings():
     with PUBLISHED.open() as file:
@@ -94,6 +114,14 @@ def test_published_encodings():
         ("cv.sw a2,a3(a1)", 0x2CC5B6AB),
         ("cv.add.sci.h gp,sp,-22", 0x015161FB),  # bits 25 and 24:20 are bits 0 and 5:1 of the immediate
         ("cv.sdotsp.b a0,a1,a2", 0xA8C5957B),
+        ("cv.starti 1,. + 16", 0x004040AB),  # uimmL is the distance in words
+        ("cv.start 0,a1", 0x0005C12B),
+        ("cv.endi 0,. + 16380", 0xFFF0422B),
+        ("cv.end 1,a1", 0x0005C3AB),
+        ("cv.counti 1,4095", 0xFFF044AB),
+        ("cv.count 0,a1", 0x0005C52B),
+        ("cv.setupi 0,100,. + 124", 0x064FC62B),
+        ("cv.setup 1,a1,. + 12", 0x0035C7AB),
     ],
 )
 def test_words(text, expected):
@@ -231,7 +259,7 @@ def test_branches(engine, name, value, imm, taken, monkeypatch):
 def test_report_and_capability():
     coprocessor = load("xcv")
     assert coprocessor is not None
-    assert coprocessor.capability == 3 << 24 | 0x3F
+    assert coprocessor.capability == 3 << 24 | 0x7F
     result = machine(*EXIT, accel="xcv").run()
     assert result.accelerator.parameters["simd_extra_cycles"] == 0
 

@@ -397,7 +397,7 @@ REFUSED = {
     "spawn": (description("spawn X[1] = 1;"), "spawn is not supported"),
     "always with logic": (
         description().replace("instructions {", "always { step { X[1] = 1; } } instructions {"),
-        "always blocks are supported only as PC = PC + 4",
+        "expected an always block PC = PC + 4",
     ),
     "structs": ("InstructionSet A { architectural_state { struct S { int a; } } }", "struct types are not supported"),
     "arrays in behaviours": (description("{ unsigned<8> a[4]; }"), "arrays in behaviours are not supported"),

@@ -144,7 +144,7 @@ static int flow_expand(flow *f, uint32_t n)
         const flow_outcome *o = &f->outcomes[k];
         timing_report report = {0};
         memcpy(state, f->states + f->nodes[n].state * f->model->state_size, f->model->state_size);
-        uint32_t cycles = f->model->step(state, f->contents, f->params, f->memory, &o->op, &o->r, &report);
+        uint32_t cycles = timing_waited(&o->op, f->model->step(state, f->contents, f->params, f->memory, &o->op, &o->r, &report), &report);
         f->nodes[n].cycles += o->share * cycles;
         f->nodes[n].seen += o->share * report.seen;
         for (int c = 0; c < CAUSES; c++) f->nodes[n].lost[c] += o->share * report.lost[c];

@@ -31,6 +31,8 @@ typedef struct timing_op {  /* of an instruction in memory */
     uint8_t following;      /* bit 0: a 32-bit instruction would begin behind it (low bits 11); bit 1: in the half-word behind that */
     uint8_t zimm;           /* immediate of csrrwi, csrrsi, csrrci, which is where others name rs1 */
     int32_t offset;         /* of a branch or jal: from its address to the target */
+    uint16_t extra;         /* cycles for which everything waits for a coprocessor */
+    uint16_t spare[3];      /* so that what follows it in flow.h has no gaps */
 } timing_op;
 
 typedef struct {            /* of one that retires */
@@ -102,6 +104,13 @@ static inline int timing_multiplies(const timing_op *op) { return op->kind >= K_
 static inline int timing_divides(const timing_op *op) { return op->kind >= K_DIV && op->kind <= K_REMU; }
 static inline int later(int a, int b) { return a > b ? a : b; }
 static inline int sooner(int a, int b) { return a < b ? a : b; }
+
+/* The cycles of a step, with those that everything waits. */
+static inline uint32_t timing_waited(const timing_op *op, uint32_t cycles, timing_report *out)
+{
+    if (out) out->lost[C_COPROCESSOR] += op->extra;
+    return cycles + op->extra;
+}
 
 static inline void timing_no_stages(timing_report *out, int executes)
 {
