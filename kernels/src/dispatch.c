@@ -57,7 +57,7 @@ static enum rvsim_conv_status check_layer(const struct rvsim_conv_layer *layer) 
 
 /* Whether kernels for the added instructions of a family have run the layer. */
 static int run_added(uint32_t capability, const struct rvsim_conv_layer *layer) {
-  const uint32_t needed = RVSIM_XCV_MEM | RVSIM_XCV_MAC | RVSIM_XCV_ALU | RVSIM_XCV_SIMD;
+  const uint32_t needed = RVSIM_XCV_MEM | RVSIM_XCV_MAC | RVSIM_XCV_ALU | RVSIM_XCV_SIMD | RVSIM_XCV_HWLP;
   const int xcv = capability >> 24 == RVSIM_XCV_FAMILY && (capability & needed) == needed;
   if (!xcv && !simd_supports(capability)) return 0;
   switch ((enum rvsim_conv_operation)layer->operation) {

@@ -26,26 +26,21 @@ static __attribute__((noinline)) void four_by_two(const word *x, const word *y, 
                                                               uint32_t sums[8]) {
   const word *a = filter[0], *b = filter[1], *c = filter[2], *d = filter[3];
   uint32_t a0 = sums[0], b0 = sums[1], c0 = sums[2], d0 = sums[3], a1 = sums[4], b1 = sums[5], c1 = sums[6], d1 = sums[7];
-  const word *const end = x + (words & ~3), *const last = x + words;
-  /* One block, so that sums, pointers and words stay in registers. Opcode 0x0b: cv.lw with post-increment; 0x7b: cv.sdotsp.b. */
-#define XCV_STEP                                                                                                              \
-  ".insn i 0x0b, 2, t0, %[a], 4\n.insn i 0x0b, 2, t1, %[b], 4\n.insn i 0x0b, 2, t2, %[c], 4\n"             \
-  ".insn i 0x0b, 2, t3, %[d], 4\n.insn i 0x0b, 2, t4, %[x], 4\n.insn i 0x0b, 2, t5, %[y], 4\n"             \
-  ".insn r 0x7b, 1, 0x54, %[a0], t4, t0\n.insn r 0x7b, 1, 0x54, %[b0], t4, t1\n"                     \
-  ".insn r 0x7b, 1, 0x54, %[c0], t4, t2\n.insn r 0x7b, 1, 0x54, %[d0], t4, t3\n"                     \
-  ".insn r 0x7b, 1, 0x54, %[a1], t5, t0\n.insn r 0x7b, 1, 0x54, %[b1], t5, t1\n"                     \
-  ".insn r 0x7b, 1, 0x54, %[c1], t5, t2\n.insn r 0x7b, 1, 0x54, %[d1], t5, t3\n"
+  /* A hardware loop of 14 instructions. Opcode 0x0b: cv.lw with post-increment; 0x7b: cv.sdotsp.b. */
   __asm__ volatile(
-      "beq %[x], %[end], 2f\n"
-      "1:\n" XCV_STEP XCV_STEP XCV_STEP XCV_STEP "bne %[x], %[end], 1b\n"
-      "2:\nbeq %[x], %[last], 4f\n"
-      "3:\n" XCV_STEP "bne %[x], %[last], 3b\n"
-      "4:\n"
+      ".option push\n.option norvc\n.balign 4\n"
+      CV_SETUP_0(%[words], 15)
+      ".insn i 0x0b, 2, t0, %[a], 4\n.insn i 0x0b, 2, t1, %[b], 4\n.insn i 0x0b, 2, t2, %[c], 4\n"
+      ".insn i 0x0b, 2, t3, %[d], 4\n.insn i 0x0b, 2, t4, %[x], 4\n.insn i 0x0b, 2, t5, %[y], 4\n"
+      ".insn r 0x7b, 1, 0x54, %[a0], t4, t0\n.insn r 0x7b, 1, 0x54, %[b0], t4, t1\n"
+      ".insn r 0x7b, 1, 0x54, %[c0], t4, t2\n.insn r 0x7b, 1, 0x54, %[d0], t4, t3\n"
+      ".insn r 0x7b, 1, 0x54, %[a1], t5, t0\n.insn r 0x7b, 1, 0x54, %[b1], t5, t1\n"
+      ".insn r 0x7b, 1, 0x54, %[c1], t5, t2\n.insn r 0x7b, 1, 0x54, %[d1], t5, t3\n"
+      ".option pop"
       : [a0] "+r"(a0), [b0] "+r"(b0), [c0] "+r"(c0), [d0] "+r"(d0), [a1] "+r"(a1), [b1] "+r"(b1), [c1] "+r"(c1), [d1] "+r"(d1),
         [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [x] "+r"(x), [y] "+r"(y)
-      : [end] "r"(end), [last] "r"(last)
+      : [words] "r"(words)
       : "memory", "t0", "t1", "t2", "t3", "t4", "t5");
-#undef XCV_STEP
   sums[0] = a0, sums[1] = b0, sums[2] = c0, sums[3] = d0, sums[4] = a1, sums[5] = b1, sums[6] = c1, sums[7] = d1;
 }
 

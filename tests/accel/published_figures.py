@@ -334,7 +334,7 @@ def document(figures: dict[str, Any]) -> str:
             ],
         ),
         "",
-        "Deviations: RI5CY's successor CV32E40P, whose pipeline is the same in kind; no hardware loops here, so that a round of 64 products pays a branch (3 of 31 cycles); "
+        "Deviations: RI5CY's successor CV32E40P, whose pipeline is the same in kind; "
         "memory that never waits, where a cluster's cores meet in banks; the published RV32IMC core is given only as the factor 63, and its kernel is not public: "
         "ours has the same eight sums in registers and loses less.",
         "",

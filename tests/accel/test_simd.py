@@ -302,3 +302,10 @@ def test_a_missing_key(tmp_path: Path) -> None:
     path.write_text('kind = "simd"\n')
     with pytest.raises(UsageError, match=r"mine\.toml: expected the key 'dot_cycles' \(cycles\), found none"):
         registry.load(str(path))
+
+
+@pytest.mark.parametrize(("name", "cycles"), [("SIMD_MAC", 1), ("SIMD_HIGH", 3), ("SIMD_REQUANTISE", 4)])
+def test_cycles_are_the_presets(name: str, cycles: int) -> None:
+    words = [word(name, rd=A0, rs1=A1, rs2=A2)] * 8
+    with_unit, without = (machine(*body, EXIT, accel="simd").run().cycles for body in (words, [NOP] * 8))
+    assert with_unit - without == 8 * (cycles - 1)

@@ -47,22 +47,20 @@ static __attribute__((noinline)) void product(uint8_t *first, uint8_t *second) {
 #ifdef PULP_XCV
     const word *w0 = (const word *)filter, *w1 = w0 + WINDOW / 4, *w2 = w1 + WINDOW / 4, *w3 = w2 + WINDOW / 4;
     const word *x = (const word *)windows, *y = x + WINDOW / 4;
-    const word *const end = y + WINDOW / 4;
-    /* One block, so that sums, pointers and words stay in registers. Opcode 0x0b: cv.lw with post-increment; 0x7b: cv.sdotusp.b. */
+    /* A hardware loop of 14 instructions. Opcode 0x0b: cv.lw with post-increment; 0x7b: cv.sdotusp.b. */
     __asm__ volatile(
-        "1:\n"
-        ".rept 2\n"
+        ".option push\n.option norvc\n.balign 4\n"
+        CV_SETUP_0(%[words], 15)
         ".insn i 0x0b, 2, t0, %[w0], 4\n.insn i 0x0b, 2, t1, %[w1], 4\n.insn i 0x0b, 2, t2, %[w2], 4\n"
         ".insn i 0x0b, 2, t3, %[w3], 4\n.insn i 0x0b, 2, t4, %[x], 4\n.insn i 0x0b, 2, t5, %[y], 4\n"
         ".insn r 0x7b, 1, 0x50, %[a], t4, t0\n.insn r 0x7b, 1, 0x50, %[b], t4, t1\n"
         ".insn r 0x7b, 1, 0x50, %[c], t4, t2\n.insn r 0x7b, 1, 0x50, %[d], t4, t3\n"
         ".insn r 0x7b, 1, 0x50, %[e], t5, t0\n.insn r 0x7b, 1, 0x50, %[f], t5, t1\n"
         ".insn r 0x7b, 1, 0x50, %[g], t5, t2\n.insn r 0x7b, 1, 0x50, %[h], t5, t3\n"
-        ".endr\n"
-        "bne %[y], %[end], 1b\n"
+        ".option pop"
         : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [e] "+r"(e), [f] "+r"(f), [g] "+r"(g), [h] "+r"(h), [w0] "+r"(w0),
           [w1] "+r"(w1), [w2] "+r"(w2), [w3] "+r"(w3), [x] "+r"(x), [y] "+r"(y)
-        : [end] "r"(end)
+        : [words] "r"(WINDOW / 4)
         : "memory", "t0", "t1", "t2", "t3", "t4", "t5");
 #else
     const int8_t *w0 = filter, *w1 = w0 + WINDOW, *w2 = w1 + WINDOW, *w3 = w2 + WINDOW;
