@@ -132,7 +132,7 @@ class Counted:
         hart = machine.hart
         self._raw: Raw = machine.control_flow()
         self._classes, self._added, self._extra = machine.classes, machine.added, machine.extra
-        self._loops = machine.hardware_loops
+        self._loops = machine.looped
         self._entry = machine.program.entry
         self._program = machine.program.path
         self._places = [each.base for each in machine.address_map] + [machine.stack_top - HERE]
@@ -249,7 +249,7 @@ def uncounted(pipeline: Pipeline, timing: CoreTiming, platform: Platform | None,
     Parameters
     ----------
     loops : bool
-        Whether the hart has hardware loops, which go where registers say.
+        Whether there are hardware loops, which go where registers say.
     """
     if loops:
         return "registers of hardware loops hold"

@@ -346,6 +346,16 @@ class Machine:
         """Whether added instructions bring hardware loops."""
         return any(isa.loops for _, isa, _ in self._extensions)
 
+    @property
+    def looped(self) -> bool:
+        """Whether a hardware loop has been set up so far: an instruction that sets an end has retired."""
+        if not self.hardware_loops:
+            return False
+        from rvsim.machine.extension import sets_end
+
+        counts = self.hart.instruction_counts()[len(self.classes) - len(self._extensions) :]
+        return any(n and sets_end(i, isa) for n, (i, isa, _) in zip(counts, self._extensions, strict=True))
+
     def _extra_cycles(self) -> dict[int, int]:
         """By number of an instruction of the coprocessor: cycles beyond those of its class."""
         if self.coprocessor is None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rvsim.asm import assemble_program
+from rvsim.errors import UsageError
 from rvsim.isa.bundle import bundled
 from rvsim.isa.disassemble import find
 from rvsim.isa.ir import Instruction
@@ -320,6 +321,14 @@ def test_fast_cycles_say_that_they_are_exact():
     m = machine("li a7, 93\necall", core="cv32e40p", timing="fast")
     assert any("registers of hardware loops" in text for text in m.warnings)
     assert m.run().timing == "exact"
+
+
+def test_retime_wants_a_run_without_loops():
+    """What is in their registers is not counted; a core that has them and does not use them is timed anew."""
+    plain, looping = (machine(f"{line}\nli a7, 93\necall").run() for line in ("nop", "cv.endi 0, . + 8"))
+    assert plain.retime(core="cv32e40p").cycles > 0
+    with pytest.raises(UsageError, match="hardware loops"):
+        looping.retime(core="cv32e40p")
 
 
 @pytest.mark.parametrize("at", ["start", "end", "last"])
