@@ -212,7 +212,7 @@ class Context:
         hart.add_own_registers(reset)
         self.ends: set[int] = set()
         loops = []
-        for loop in (loop for isa in {isa.name: isa for isa in isas}.values() for loop in isa.loops):
+        for loop in (loop for isa in {id(isa): isa for isa in isas}.values() for loop in isa.loops):
             start, end, count = (self.own.files[file][0] + n for file, n in (loop.start, loop.end, loop.count))
             loops.append((start, end, count, loop.ahead))
             self.ends.add(end)
