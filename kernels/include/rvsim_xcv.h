@@ -181,9 +181,9 @@ CV_3(cv_addrnr, "0x2b", "3", "0x42") /* (rd + rs1 + 2^(rs2 - 1)) >> rs2, signed,
 
 /* Hardware loops, as text within __asm__ or as lines of a .S file; _0 is the inner loop, _1 the outer one. `end` is how many instructions from this one on
  * the body ends: of a body behind the setup, its instructions and 1. Bodies are of 32-bit instructions only (.option norvc), begin and end at
- * multiples of 4 (.balign 4), hold no jumps, and by the manual three instructions or more.
+ * multiples of 4 (.balign 4, before the option: GNU as aligns nothing behind it), hold no jumps, and by the manual three instructions or more.
  *
- *     __asm__ volatile(".option push\n .option norvc\n .balign 4\n"
+ *     __asm__ volatile(".balign 4\n .option push\n .option norvc\n"
  *                      CV_SETUP_0(%[n], 4)             // n times:
  *                      CV_ASM(.insn i 0x0b, 2, %[w], %[p], 4)
  *                      CV_ASM(.insn i 0x0b, 2, %[x], %[q], 4)

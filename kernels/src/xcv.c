@@ -28,7 +28,7 @@ static __attribute__((noinline)) void four_by_two(const word *x, const word *y, 
   uint32_t a0 = sums[0], b0 = sums[1], c0 = sums[2], d0 = sums[3], a1 = sums[4], b1 = sums[5], c1 = sums[6], d1 = sums[7];
   /* A hardware loop of 14 instructions. Opcode 0x0b: cv.lw with post-increment; 0x7b: cv.sdotsp.b. */
   __asm__ volatile(
-      ".option push\n.option norvc\n.balign 4\n"
+      ".balign 4\n.option push\n.option norvc\n"
       CV_SETUP_0(%[words], 15)
       ".insn i 0x0b, 2, t0, %[a], 4\n.insn i 0x0b, 2, t1, %[b], 4\n.insn i 0x0b, 2, t2, %[c], 4\n"
       ".insn i 0x0b, 2, t3, %[d], 4\n.insn i 0x0b, 2, t4, %[x], 4\n.insn i 0x0b, 2, t5, %[y], 4\n"
@@ -109,14 +109,20 @@ int xcv_fully_connected(const struct rvsim_conv_layer *layer) {
     for (; unit + 4 <= units; unit += 4, weights += 4 * words) {
       const word *x = input, *a = weights, *b = a + words, *c = b + words, *d = c + words;
       uint32_t sums[4] = {0, 0, 0, 0}, offsets[4] = {0, 0, 0, 0};
-      for (int32_t left = words; left > 0; left--) {
-        uint32_t inputs = CV_LW_POST(x, 4), first = CV_LW_POST(a, 4), second = CV_LW_POST(b, 4), third = CV_LW_POST(c, 4);
-        uint32_t fourth = CV_LW_POST(d, 4);
-        sums[0] = cv_sdotsp_b(sums[0], inputs, first), sums[1] = cv_sdotsp_b(sums[1], inputs, second);
-        sums[2] = cv_sdotsp_b(sums[2], inputs, third), sums[3] = cv_sdotsp_b(sums[3], inputs, fourth);
-        offsets[0] = cv_sdotsp_b(offsets[0], ones, first), offsets[1] = cv_sdotsp_b(offsets[1], ones, second);
-        offsets[2] = cv_sdotsp_b(offsets[2], ones, third), offsets[3] = cv_sdotsp_b(offsets[3], ones, fourth);
-      }
+      __asm__ volatile(
+          ".balign 4\n.option push\n.option norvc\n"
+          CV_SETUP_0(%[words], 14)
+          ".insn i 0x0b, 2, t0, %[x], 4\n.insn i 0x0b, 2, t1, %[a], 4\n.insn i 0x0b, 2, t2, %[b], 4\n"
+          ".insn i 0x0b, 2, t3, %[c], 4\n.insn i 0x0b, 2, t4, %[d], 4\n"
+          ".insn r 0x7b, 1, 0x54, %[a0], t0, t1\n.insn r 0x7b, 1, 0x54, %[b0], t0, t2\n"
+          ".insn r 0x7b, 1, 0x54, %[c0], t0, t3\n.insn r 0x7b, 1, 0x54, %[d0], t0, t4\n"
+          ".insn r 0x7b, 1, 0x54, %[a1], %[ones], t1\n.insn r 0x7b, 1, 0x54, %[b1], %[ones], t2\n"
+          ".insn r 0x7b, 1, 0x54, %[c1], %[ones], t3\n.insn r 0x7b, 1, 0x54, %[d1], %[ones], t4\n"
+          ".option pop"
+          : [a0] "+r"(sums[0]), [b0] "+r"(sums[1]), [c0] "+r"(sums[2]), [d0] "+r"(sums[3]), [a1] "+r"(offsets[0]), [b1] "+r"(offsets[1]),
+            [c1] "+r"(offsets[2]), [d1] "+r"(offsets[3]), [x] "+r"(x), [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d)
+          : [words] "r"(words), [ones] "r"(ones)
+          : "memory", "t0", "t1", "t2", "t3", "t4");
 #pragma GCC unroll 4
       for (int i = 0; i < 4; i++) {
         const uint32_t start = bias ? (uint32_t)bias[unit + i] : 0;

@@ -14,20 +14,24 @@ from layer_reference import Layer, run
 from test_scalar import descriptor, layers, same_pad
 
 import kernels
-from kernels.build import build_program
+from kernels.build import build_program, find_toolchain
 from rvsim.machine import Machine
-
-pytestmark = pytest.mark.peer("ziglang")
 
 UNITS = ("simd", "xcv")
 Guest = Callable[[bytes, str], tuple[bytes, int]]
 
 
-@pytest.fixture(scope="session")
-def guest(tmp_path_factory: pytest.TempPathFactory) -> Guest:
+COMPILERS = [
+    pytest.param("zig", marks=pytest.mark.peer("ziglang")),
+    pytest.param("gcc", marks=pytest.mark.peer("riscv64-unknown-elf-gcc")),
+]
+
+
+@pytest.fixture(scope="module", params=COMPILERS)
+def guest(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Guest:
     """Runs layer_stdin.c with a coprocessor: bytes of standard input to bytes of output, and the instructions."""
     elf = tmp_path_factory.mktemp("guests") / "layers.elf"
-    build_program([Path(__file__).with_name("layer_stdin.c")], elf)
+    build_program([Path(__file__).with_name("layer_stdin.c")], elf, toolchain=find_toolchain(request.param))
 
     def run_guest(data: bytes, accel: str) -> tuple[bytes, int]:
         sent, printed = memoryview(data), bytearray()

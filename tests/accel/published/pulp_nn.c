@@ -49,7 +49,7 @@ static __attribute__((noinline)) void product(uint8_t *first, uint8_t *second) {
     const word *x = (const word *)windows, *y = x + WINDOW / 4;
     /* A hardware loop of 14 instructions. Opcode 0x0b: cv.lw with post-increment; 0x7b: cv.sdotusp.b. */
     __asm__ volatile(
-        ".option push\n.option norvc\n.balign 4\n"
+        ".balign 4\n.option push\n.option norvc\n"
         CV_SETUP_0(%[words], 15)
         ".insn i 0x0b, 2, t0, %[w0], 4\n.insn i 0x0b, 2, t1, %[w1], 4\n.insn i 0x0b, 2, t2, %[w2], 4\n"
         ".insn i 0x0b, 2, t3, %[w3], 4\n.insn i 0x0b, 2, t4, %[x], 4\n.insn i 0x0b, 2, t5, %[y], 4\n"
