@@ -289,19 +289,19 @@ def test_a_window_larger_than_the_buffer_is_cut() -> None:
     """One channel, 40 x 40 taps on one pixel: half of 1 KiB holds 12 rows of 40, of which none is loaded twice."""
     layer = replace(
         strategies.CONV, input_height=40, input_width=40, input_channels=1, kernel_height=40, kernel_width=40,
-        output_height=1, output_width=1, output_channels=2, pad_top=0, pad_left=0,
+        output_height=1, output_width=1, output_channels=5, pad_top=0, pad_left=0,
     )  # fmt: skip
     result = bounds(layer, PARAMETERS)
     assert result.mapping is not None
     assert result.mapping.kernel_height <= 12 and result.mapping.kernel_width == 40
     assert (result.input.bytes, result.input.accesses) == (1600, 200)
-    assert (result.weights.bytes, result.weights.accesses) == (3200, 400)  # a run of whole rows for each channel
+    assert (result.weights.bytes, result.weights.accesses) == (8000, 1000)  # a run of whole rows for each channel
     wide = replace(layer, kernel_height=1, kernel_width=1600, input_height=1, input_width=1600)
     result = timing.estimate(wide, replace(PARAMETERS, bus_width_bytes=64))
     assert result.mapping is not None and result.mapping.kernel_width <= 512
     whole, rest = divmod(1600, result.mapping.kernel_width)
     runs = [result.mapping.kernel_width] * whole + [rest] * (rest > 0)
-    assert (result.weights.bytes, result.weights.accesses) == (3200, 2 * sum(-(-run // 64) for run in runs))
+    assert (result.weights.bytes, result.weights.accesses) == (8000, 5 * sum(-(-run // 64) for run in runs))
 
 
 def halves(size: int) -> list[int]:
