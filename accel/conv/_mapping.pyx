@@ -31,7 +31,7 @@ cdef enum:
     K = 2
 
 # Steps that are played; a mapping of more is charged as if nothing overlapped, which is never less.
-cdef int64_t MOST_STEPS = 8192
+cdef int64_t MOST_STEPS = 4096
 cdef int64_t HUGE = <int64_t>1 << 61
 
 cdef int[6][3] ORDERS = [[M, N, K], [M, K, N], [N, M, K], [N, K, M], [K, M, N], [K, N, M]]
@@ -330,9 +330,22 @@ cdef inline int64_t kinds(int64_t kind, int64_t size, int64_t whole, int64_t til
     return tile(tiles - 1, size, whole)
 
 
+cdef int64_t all_touched(int64_t output, int64_t tile_outputs, int64_t tiles, int64_t kernel, int64_t tile_taps,
+                         int64_t tap_tiles, int64_t stride, int64_t dilation, int64_t pad, int64_t size) noexcept nogil:
+    """Sum the input lines that all tiles touch along one side; at most those of full tiles where there are many."""
+    cdef int64_t i, j, end, total = 0
+    if tiles * tap_tiles > MOST_STEPS:
+        return tiles * tap_tiles * least(size, touched(0, tile_outputs, 0, tile_taps, stride, dilation, 0, HUGE, &end))
+    for i in range(tiles):
+        for j in range(tap_tiles):
+            total += touched(i * tile_outputs, tile(i, tile_outputs, output), j * tile_taps,
+                             tile(j, tile_taps, kernel), stride, dilation, pad, size, &end)
+    return total
+
+
 cdef void port_total(const Hardware *h, const Layer *l, const Mapping *g, const Plan *p, Cost *c) noexcept nogil:
     """Sum the bytes that cross the port; beats are a lower bound here."""
-    cdef int64_t i, j, end, height = 0, width = 0, outputs
+    cdef int64_t i, end, height = 0, width = 0, outputs
     cdef bint grouped = l.kind != DENSE
     if p.share_halo:
         height = touched(0, l.output_height, 0, l.kernel_height, l.stride_height, l.dilation_height, l.pad_top,
@@ -340,18 +353,14 @@ cdef void port_total(const Hardware *h, const Layer *l, const Mapping *g, const 
         width = touched(0, l.output_width, 0, l.kernel_width, l.stride_width, l.dilation_width, l.pad_left,
                         l.input_width, &end)
     else:
-        for i in range(p.height_tiles):
-            for j in range(p.kernel_row_tiles):
-                height += touched(i * g.height, tile(i, g.height, l.output_height), j * g.kernel_height,
-                                  tile(j, g.kernel_height, l.kernel_height), l.stride_height, l.dilation_height,
-                                  l.pad_top, l.input_height, &end)
-        for i in range(p.width_tiles):
-            for j in range(p.kernel_column_tiles):
-                width += touched(i * g.width, tile(i, g.width, l.output_width), j * g.kernel_width,
-                                 tile(j, g.kernel_width, l.kernel_width), l.stride_width, l.dilation_width,
-                                 l.pad_left, l.input_width, &end)
+        height = all_touched(l.output_height, g.height, p.height_tiles, l.kernel_height, g.kernel_height,
+                             p.kernel_row_tiles, l.stride_height, l.dilation_height, l.pad_top, l.input_height)
+        width = all_touched(l.output_width, g.width, p.width_tiles, l.kernel_width, g.kernel_width,
+                            p.kernel_column_tiles, l.stride_width, l.dilation_width, l.pad_left, l.input_width)
     cdef int64_t channels = l.input_channels
-    if grouped and l.multiplier > 1:
+    if grouped and l.multiplier > 1 and p.trips[N] > MOST_STEPS:
+        channels = p.trips[N] * (g.channels_out // l.multiplier + 2)
+    elif grouped and l.multiplier > 1:
         channels = 0
         for i in range(p.trips[N]):
             channels += input_channels(l, i * g.channels_out, tile(i, g.channels_out, l.output_channels))
