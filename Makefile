@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The install is editable: a changed .py needs no new install, a changed description or compiled source does.
 # Bytecode is compiled at once: a run that finds none would take longer to start than many a guest.
 COMPILED := pyproject.toml setup.py rvsim/_version.py \
-  $(shell find rvsim accel \( -name '*.pyx' -o -name '*.pxd' -o -name '*.core_desc' -o -name '*.lark' \) 2>/dev/null) \
+  $(shell find rvsim accel \( -name '*.pyx' -o -name '*.pxd' -o -name 'hart_cached.c' -o -name '*.core_desc' -o -name '*.lark' \) 2>/dev/null) \
   $(shell find rvsim/isa -name '*.py' -not -path '*/_*/*' 2>/dev/null) \
   $(shell find rvsim accel -name '*.h' -not -path '*/_generated/*' 2>/dev/null)
 
@@ -53,10 +53,10 @@ $(VENV)/.installed: $(COMPILED) | $(BIN)/python
 	@$(BIN)/python -m compileall -q rvsim accel kernels
 	@touch $@
 
-$(VENV)/.installed-test: $(COMPILED) | $(BIN)/python
-	$(PIP) install --quiet --editable '.[test]'
-	@$(BIN)/python -m compileall -q rvsim accel kernels
-	@touch $@ $(VENV)/.installed
+# The project is there: only what the extra names is installed, and nothing is compiled again.
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(PIP) install --quiet 'rvsim-accel[test]'
+	@touch $@
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "make: expected Python >= 3.10 as $(PYTHON), found none; say which: make PYTHON=python3.12" >&2; exit 1; }

@@ -26,7 +26,8 @@ def build(kind: str, source: Path, destination: Path) -> Path:
     """Build an sdist or a wheel as pip does, without isolation."""
     destination.mkdir(exist_ok=True)
     command = [sys.executable, "-c", BUILD, kind, str(destination)]
-    done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "RVSIM_QUICK": "1"}  # what is in it matters here, not how fast it is
+    done = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     return destination / done.stdout.strip().splitlines()[-1]
 

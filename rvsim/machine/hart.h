@@ -164,10 +164,16 @@ struct hart {
 /* Handlers that belong to no instruction of the description. */
 enum { HANDLER_END = HANDLER_COUNT, HANDLER_ILLEGAL, HANDLER_FETCH_FAULT, HANDLER_CUSTOM, HANDLER_CUSTOM_END, HANDLER_ROUTINE, HANDLER_ROUTINE_JUMP, HANDLER_BREAK, HANDLER_NATIVE, HANDLER_LOOP, HANDLER_HWLOOP, HANDLERS_ALL };
 static const void *handler_address[HANDLERS_ALL];
-static const void *cached_handler_address[HANDLERS_ALL];
+/* The interpreter with caches is a file of its own, hart_cached.c, so that both are compiled at once. */
+#define ELSEWHERE __attribute__((visibility("hidden")))
+extern ELSEWHERE const void *cached_handler_address[HANDLERS_ALL];
 /* Handlers of chains, of branches as ones over an instruction, and of instructions under a condition; those by handler, NULL where there is none. */
 struct fusion { const void *chain[CHAIN_COUNT], *over[HANDLER_COUNT], *predicated[HANDLER_COUNT]; };
-static struct fusion fused_address, cached_fused_address;
+#ifndef HART_CACHED
+static struct fusion fused_address;
+#endif
+extern ELSEWHERE struct fusion cached_fused_address;
+ELSEWHERE int hart_run_cached(struct hart *, struct block *);
 /* Handlers in a row that have one for all, by the first of them; a result is handed on to a later one's register slot. */
 struct chain {
     uint8_t length, forwards;
@@ -471,6 +477,8 @@ static int hwloop_end(struct hart *h, uint32_t value, uint32_t number)
 #include "loops.h"
 
 /* The interpreter twice: without caches, and with what they need at each access and at each way into a block. */
+#ifndef HART_CACHED
+static int hart_run(struct hart *h, struct block *b);
 #define HART_RUN hart_run
 #define HANDLER_ADDRESS handler_address
 #define FUSED_ADDRESS fused_address
@@ -480,16 +488,9 @@ static int hwloop_end(struct hart *h, uint32_t value, uint32_t number)
 #define CACHED_ENTRY ((void)0)
 #define CACHED_FENCE_I ((void)0)
 #include "hart_run.h"
-#undef HART_RUN
-#undef HANDLER_ADDRESS
-#undef FUSED_ADDRESS
-#undef CACHED_DATA
+#else
 #undef DIVIDES
 #undef MULTIPLIES
-#undef CACHED_FETCH
-#undef FETCHED
-#undef CACHED_ENTRY
-#undef CACHED_FENCE_I
 #define HART_RUN hart_run_cached
 #define HANDLER_ADDRESS cached_handler_address
 #define FUSED_ADDRESS cached_fused_address
@@ -511,4 +512,5 @@ static int hwloop_end(struct hart *h, uint32_t value, uint32_t number)
 #define CACHED_ENTRY do { if (UNLIKELY(*b->recent != b->key) && b->start != cached_handler_address[HANDLER_NATIVE]) h->fetch(h, b); } while (0)
 #define CACHED_FENCE_I do { h->fuel = fuel; h->fence_i(h, b, in); fuel = h->fuel; } while (0)
 #include "hart_run.h"
+#endif
 #endif

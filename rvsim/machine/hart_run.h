@@ -1,6 +1,6 @@
 /* The body of the interpreter, included once for each way to run (hart.h): blocks without caches, blocks with them. */
 /* Run from block b until something needs the machine. With h == NULL: fill HANDLER_ADDRESS and FUSED_ADDRESS. */
-static int HART_RUN(struct hart *h, struct block *b)
+int HART_RUN(struct hart *h, struct block *b)
 {
     static const void *const labels[] = {HANDLER_LABELS, &&end, &&illegal, &&fetch_fault, &&custom, &&custom_end, &&routine, &&routine_jump, &&breakpoint, &&native, &&loop, &&hwloop};
     static const struct fusion fused = {{CHAIN_LABELS}, {OVER_LABELS}, {PREDICATED_LABELS}};

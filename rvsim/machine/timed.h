@@ -132,7 +132,7 @@ static void timed_data(struct hart *h, struct block *b, struct insn *in, uint32_
     t->access[t->accesses++].address = address;
 }
 
-static void timed_operands(struct hart *h, struct block *b, struct insn *in, uint32_t rs1, uint32_t rs2)
+__attribute__((unused)) static void timed_operands(struct hart *h, struct block *b, struct insn *in, uint32_t rs1, uint32_t rs2)
 {
     struct timed *t = h->timed;
     if (!t || t->operands == BLOCK_LIMIT) return;

@@ -233,9 +233,12 @@ def test_ctrl_c_stops_with_the_statistics_so_far(tmp_path: Path) -> None:
     process = subprocess.Popen(
         _rvsim(tmp_path, "--json", str(report)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    time.sleep(1.5)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    try:
+        time.sleep(1.5)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()  # where signals are ignored, as behind nohup
     assert process.returncode == 130
     assert "interrupted" in out and "spin" in out
     assert err.startswith("rvsim: interrupted at 0x8000000") and err.count("\n") == 1
