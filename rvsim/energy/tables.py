@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rvsim.energy.sram import SramTable, cacti, mix
 from rvsim.errors import UsageError
 from rvsim.records import Record
-from rvsim.timing.tables import bundled_names, check_keys, nearest, read_setting, read_toml, short
+from rvsim.timing.tables import bundled_names, check_keys, nearest, read_setting, read_toml, read_toml_file, short
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,6 @@ LEAKAGE_EXPONENTS = 1, 2, 4
 BETWEEN_NODES = 1.25
 """By how much bounds widen at a node that is between two of the data; assumed."""
 UNITS = ("pJ", "um2", "kGE")
-MAX_FILE = 1 << 20
 
 
 class Bounded(NamedTuple):
@@ -49,6 +48,10 @@ class Bounded(NamedTuple):
 
 
 ZERO = Bounded(0.0, 0.0, 0.0)
+SRAM_AREA = Bounded(1.0, 2 / 3, 1.5)
+"""Of CACTI's, what an SRAM may take; assumed."""
+LOGIC_AREA = Bounded(1.0, 0.5, 2.0)
+"""Of units' areas added up: units as fast as Accelergy's (1 ns) are large, wires and tests are left out; assumed."""
 
 
 class Process(Record):
@@ -180,6 +183,19 @@ class EnergyParameters(Record):
             leakage = leakage._replace(low=leakage.low * size_kib)
         return bounds * (row.read_pj * dynamic), bounds * (row.write_pj * dynamic), leakage * row.leakage_mw
 
+    def sram_area(self, size_kib: float, width_bits: float) -> Bounded:
+        """Of an SRAM, in mm²: a row of CACTI, between two thirds and one and a half of it (assumed).
+
+        Raises
+        ------
+        ValueError
+            The memory is too large (`SramTable.lookup`).
+        """
+        bounds = SRAM_AREA
+        if size_kib < 1 or width_bits < 32:
+            bounds = bounds._replace(low=bounds.low * min(1.0, size_kib))
+        return bounds * self._row(size_kib, width_bits).area_mm2
+
     def logic_leakage(self) -> Bounded:
         """Leakage of logic in mW/mm²: that of a large SRAM, between a quarter and four times of it; assumed."""
         row = self._row(256, 32)
@@ -241,7 +257,7 @@ def load_energy(
             table: dict[str, Any] = dict(platform or {})
             where = "the platform's [energy]" if table else DEFAULT
         elif name_or_path.endswith(".toml"):
-            table = _read(name_or_path)
+            table = read_toml_file(name_or_path)
         else:
             table, where = {"process": name_or_path}, "--energy"
         for key, value in (settings or {}).items():
@@ -251,16 +267,6 @@ def load_energy(
         raise UsageError(f"{where}: cannot read the energy parameters: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:  # of TOML and of Unicode, too
         raise UsageError(f"{where}: {error}") from None
-
-
-def _read(path: str) -> dict[str, Any]:
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise ValueError("expected a TOML file, found something else of that name")
-    with open(path, "rb") as file:
-        data = file.read(MAX_FILE + 1)
-    if len(data) > MAX_FILE:
-        raise ValueError(f"expected a file of at most {MAX_FILE >> 10} KiB")
-    return read_toml(data)
 
 
 def _set(table: dict[str, Any], key: str, value: str) -> None:

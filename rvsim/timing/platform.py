@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from rvsim.errors import UsageError
 from rvsim.records import Record
-from rvsim.timing.tables import bundled_names, check_keys, find_table, nearest, read_setting, read_toml, short
+from rvsim.timing.tables import bundled_names, check_keys, find_table, nearest, read_setting, read_toml_file, short
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ PLATFORMS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "platforms"
 ADDRESS_SPACE = 1 << 32
 MAX_WAIT = 1000
 MAX_REGIONS = 64
-MAX_FILE = 1 << 20
 MAX_MHZ = 100_000
 KINDS = ("sram", "tcm", "rom", "flash-xip")
 TOTAL = "total"
@@ -177,13 +176,7 @@ def load_platform(name_or_path: str, settings: Mapping[str, str] | None = None) 
     """
     path = find_table("--platform", name_or_path, PLATFORMS)
     try:
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise ValueError("expected a TOML file, found something else of that name")
-        with open(path, "rb") as file:
-            data = file.read(MAX_FILE + 1)
-        if len(data) > MAX_FILE:
-            raise ValueError(f"expected a file of at most {MAX_FILE >> 10} KiB")
-        table = read_toml(data)
+        table = read_toml_file(path)
         for key, value in (settings or {}).items():
             _set(table, key, value)
         return _platform(table, path)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+MAX_FILE = 1 << 20
 _PLAIN: dict[str, Any] = {"{}": {}, "null": None, "true": True, "false": False}
 
 
@@ -48,6 +49,17 @@ def read_toml(data: bytes) -> dict[str, Any]:
 
         table = msgspec.toml.decode(data, type=dict)
     return table
+
+
+def read_toml_file(path: str) -> dict[str, Any]:
+    """A document from a file of at most 1 MiB; ValueError where it is none, OSError where it cannot be read."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError("expected a TOML file, found something else of that name")
+    with open(path, "rb") as file:
+        data = file.read(MAX_FILE + 1)
+    if len(data) > MAX_FILE:
+        raise ValueError(f"expected a file of at most {MAX_FILE >> 10} KiB")
+    return read_toml(data)
 
 
 def read_setting(text: str) -> Any:

@@ -236,12 +236,12 @@ static inline void cv32e40p_report(const cv32e40p_state *before, const timing_op
 {
     int mark = 1;
     memset(out->lost, 0, sizeof out->lost);
-    obi_charge(out, &mark, sooner(t->transfer, before->redirect_ready) + 1, (enum timing_cause)before->redirect_cause);
-    obi_charge(out, &mark, sooner(t->transfer, t->valid) + 1, C_FETCH);
-    obi_charge(out, &mark, t->transfer + 1, (enum timing_cause)before->end_cause);
-    if (op->kind == K_JALR) obi_charge(out, &mark, t->jump, C_JUMP);
-    if (t->hazard) obi_charge(out, &mark, t->leave, C_LOAD_USE);
-    obi_charge(out, &mark, t->leave, (enum timing_cause)before->end_cause);
+    timing_charge(out, &mark, sooner(t->transfer, before->redirect_ready) + 1, (enum timing_cause)before->redirect_cause);
+    timing_charge(out, &mark, sooner(t->transfer, t->valid) + 1, C_FETCH);
+    timing_charge(out, &mark, t->transfer + 1, (enum timing_cause)before->end_cause);
+    if (op->kind == K_JALR) timing_charge(out, &mark, t->jump, C_JUMP);
+    if (t->hazard) timing_charge(out, &mark, t->leave, C_LOAD_USE);
+    timing_charge(out, &mark, t->leave, (enum timing_cause)before->end_cause);
     out->seen = t->request == CV32E40P_NO_REDIRECT ? t->leave + 1 : t->request;
 }
 

@@ -124,33 +124,20 @@ static inline void ibex_execute(ibex_state *s, const ibex_params *p, const timin
     s->load_rd = 0;
 }
 
-static inline enum timing_cause ibex_cause(const timing_op *op)
-{
-    switch (op->kind) {
-    case K_MUL: case K_MULH: case K_MULHSU: case K_MULHU: return C_MUL;
-    case K_DIV: case K_DIVU: case K_REM: case K_REMU: return C_DIV;
-    case K_LOAD: case K_STORE: case K_LR: case K_SC: case K_AMO: return C_DATA;
-    case K_BRANCH: return C_BRANCH;
-    case K_JAL: case K_JALR: return C_JUMP;
-    case K_CSR: return C_CSR;
-    default: return C_OTHER;
-    }
-}
-
 static inline void ibex_report(const ibex_state *before, const ibex_params *p, const timing_op *op, const ibex_times *t, timing_report *out)
 {
     int mark = 1, behind = 1 + p->writeback; /* from transfer to the earliest retirement */
     memset(out->lost, 0, sizeof out->lost);
-    obi_charge(out, &mark, sooner(t->transfer, before->redirect_ready) + behind, (enum timing_cause)before->redirect_cause);
-    obi_charge(out, &mark, t->transfer + behind, C_FETCH);
-    obi_charge(out, &mark, t->start + p->writeback, t->hazard ? C_LOAD_USE : C_DATA);
-    obi_charge(out, &mark, t->retire, ibex_cause(op));
+    timing_charge(out, &mark, sooner(t->transfer, before->redirect_ready) + behind, (enum timing_cause)before->redirect_cause);
+    timing_charge(out, &mark, t->transfer + behind, C_FETCH);
+    timing_charge(out, &mark, t->start + p->writeback, t->hazard ? C_LOAD_USE : C_DATA);
+    timing_charge(out, &mark, t->retire, timing_cause_of(op));
     out->seen = t->request == IBEX_NO_REDIRECT ? t->start : t->request;
     if (!out->staged) return;
     timing_no_stages(out, 1);
     out->stage[1] = t->transfer + 1;
     /* A load or store leaves ID when all is requested, what flushes stays in it behind its retirement: WB is then one cycle. */
-    if (p->writeback) out->stage[2] = ibex_cause(op) == C_DATA ? t->end + 1 : t->retire;
+    if (p->writeback) out->stage[2] = timing_cause_of(op) == C_DATA ? t->end + 1 : t->retire;
     out->end = t->retire + 1;
     out->behind = t->behind;
 }
@@ -174,10 +161,10 @@ static inline uint32_t ibex_step(ibex_state *s, const ibex_params *p, const timi
     if (t.redirect != IBEX_NO_REDIRECT) {
         prefetch_redirect(&s->fetch, obi_fetch(IBEX_DEPTH), m, head, t.redirect);
         head = r->next_pc & ~3u;
-        s->redirect_cause = (uint8_t)ibex_cause(op);
+        s->redirect_cause = (uint8_t)timing_cause_of(op);
         s->redirect_ready = (int16_t)later(t.redirect + 1 - t.retire, t.end - t.retire);
     } else if (t.end > t.retire) {
-        s->redirect_cause = (uint8_t)ibex_cause(op);
+        s->redirect_cause = (uint8_t)timing_cause_of(op);
         s->redirect_ready = (int16_t)(t.end - t.retire);
     }
     s->ready = (int16_t)(t.end - t.retire);

@@ -305,19 +305,6 @@ static inline int inorder_run(inorder_work *k, inorder_state *s, const inorder_p
 
 /* ---------------------------------------------------------------- where fetching goes on */
 
-static inline enum timing_cause inorder_cause(const timing_op *op)
-{
-    switch (op->kind) {
-    case K_MUL: case K_MULH: case K_MULHSU: case K_MULHU: return C_MUL;
-    case K_DIV: case K_DIVU: case K_REM: case K_REMU: return C_DIV;
-    case K_LOAD: case K_STORE: case K_LR: case K_SC: case K_AMO: return C_DATA;
-    case K_BRANCH: return C_BRANCH;
-    case K_JAL: case K_JALR: return C_JUMP;
-    case K_CSR: return C_CSR;
-    default: return C_OTHER;
-    }
-}
-
 static inline uint32_t inorder_slot(const inorder_params *p, uint32_t pc) { return (pc >> 1) & (uint32_t)(p->predictor_entries - 1); }
 
 /* Whether the branch target buffer leads from here to the target: it has seen the branch or jump go there last. */
@@ -398,20 +385,15 @@ static inline int inorder_path(inorder_work *k, inorder_state *s, inorder_histor
 
 /* ---------------------------------------------------------------- a step */
 
-static inline void inorder_charge(timing_report *out, int *mark, int retirement, enum timing_cause cause)
-{
-    if (retirement > *mark) out->lost[cause] += (uint32_t)(retirement - *mark), *mark = retirement;
-}
-
 static inline void inorder_report(const inorder_work *k, const inorder_state *s, const inorder_params *p, int redirect_ready,
                                   enum timing_cause redirect_cause, const timing_op *op, int left, int retire, timing_report *out)
 {
     int mark = 1, behind = p->stages - 1, done = p->stages - p->execute;
     memset(out->lost, 0, sizeof out->lost);
-    inorder_charge(out, &mark, sooner(sooner(redirect_ready, k->valid) + behind, retire), redirect_cause);
-    inorder_charge(out, &mark, sooner(k->valid + behind, retire), C_FETCH);
-    inorder_charge(out, &mark, sooner(k->operands + done, retire), C_LOAD_USE);
-    inorder_charge(out, &mark, retire, inorder_cause(op));
+    timing_charge(out, &mark, sooner(sooner(redirect_ready, k->valid) + behind, retire), redirect_cause);
+    timing_charge(out, &mark, sooner(k->valid + behind, retire), C_FETCH);
+    timing_charge(out, &mark, sooner(k->operands + done, retire), C_LOAD_USE);
+    timing_charge(out, &mark, retire, timing_cause_of(op));
     out->seen = inorder_accesses(op) ? k->request : k->start;
     if (!out->staged) return;
     timing_no_stages(out, p->execute - 1);
@@ -443,7 +425,7 @@ static inline uint32_t inorder_step(inorder_state *s, inorder_history *h, const 
         else s->ready[i] = PREFETCH_LONG_AGO, s->pending &= ~(1u << i);
     }
     s->redirect_ready = (int16_t)(left == PREFETCH_LONG_AGO ? PREFETCH_LONG_AGO : left + 1 - retire);
-    s->redirect_cause = (uint8_t)(left == PREFETCH_LONG_AGO ? C_FETCH : inorder_cause(op));
+    s->redirect_cause = (uint8_t)(left == PREFETCH_LONG_AGO ? C_FETCH : timing_cause_of(op));
     return (uint32_t)retire;
 }
 #endif

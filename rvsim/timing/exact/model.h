@@ -29,7 +29,8 @@ typedef struct {
 
 enum { TIMING_PARAMS = 64, TIMING_STATE = 256 }; /* bytes: no model's are more */
 
-#define STATELESS(core)                                                                                                      \
+/* A model's functions as `timing_model` has them; `arguments` of its step. */
+#define WRAPPED(core, arguments)                                                                                            \
     _Static_assert(sizeof(core##_state) <= TIMING_STATE && sizeof(core##_params) <= TIMING_PARAMS, "too large");             \
     static void core##_reset_any(void *s, void *c, const void *p, const timing_memory *m, uint32_t entry)                    \
     {                                                                                                                        \
@@ -40,8 +41,10 @@ enum { TIMING_PARAMS = 64, TIMING_STATE = 256 }; /* bytes: no model's are more *
     static uint32_t core##_step_any(void *s, void *c, const void *p, const timing_memory *m, const timing_op *op, const retired *r, timing_report *out) \
     {                                                                                                                        \
         (void)c;                                                                                                             \
-        return core##_step(s, p, m, op, r, out);                                                                             \
+        return core##_step arguments;                                                                                        \
     }
+#define STATELESS(core) WRAPPED(core, (s, p, m, op, r, out))
+#define WITH_MEMORY(core) WRAPPED(core, (s, c, p, m, op, r, out))
 #define MODEL(core, memory, prepare, remembers, stages)                                                                     \
     {#core, sizeof(core##_state), memory, stages, core##_fields, core##_reset_any, core##_sound_any, core##_step_any, prepare, remembers}
 #define FIELD(core, field, low, high) {#field, offsetof(core##_params, field), low, high, 0}
@@ -64,31 +67,12 @@ STATELESS(picorv32)
 static const timing_field picorv32_fields[] = {
     FIELD(picorv32, multiply, 3, 255), FIELD(picorv32, divide, 3, 255), FIELD(picorv32, csr_request, 1, 255), FIELD(picorv32, jalr_request, 1, 255),
     FIELD(picorv32, jal_request, 1, 255), NO_FIELD};
-static void vexriscv_reset_any(void *s, void *c, const void *p, const timing_memory *m, uint32_t entry)
-{
-    (void)c;
-    vexriscv_reset(s, p, m, entry);
-}
-static int vexriscv_sound_any(const void *s) { return vexriscv_sound(s); }
-static uint32_t vexriscv_step_any(void *s, void *c, const void *p, const timing_memory *m, const timing_op *op, const retired *r, timing_report *out)
-{
-    return vexriscv_step(s, c, p, m, op, r, out);
-}
+WITH_MEMORY(vexriscv)
 static const timing_field vexriscv_fields[] = {
     FIELD(vexriscv, divide, 1, 255), FIELD(vexriscv, line_words, 8, 8), FIELD(vexriscv, fill_end, 1, 255), FIELD(vexriscv, trap, 1, 255),
     FIELD(vexriscv, flush, 64, 255), NO_FIELD};
 
-_Static_assert(sizeof(inorder_state) <= TIMING_STATE && sizeof(inorder_params) <= TIMING_PARAMS, "too large");
-static void inorder_reset_any(void *s, void *c, const void *p, const timing_memory *m, uint32_t entry)
-{
-    (void)c;
-    inorder_reset(s, p, m, entry);
-}
-static int inorder_sound_any(const void *s) { return inorder_sound(s); }
-static uint32_t inorder_step_any(void *s, void *c, const void *p, const timing_memory *m, const timing_op *op, const retired *r, timing_report *out)
-{
-    return inorder_step(s, c, p, m, op, r, out);
-}
+WITH_MEMORY(inorder)
 static const char *inorder_prepare_any(void *p) { return inorder_prepare(p); }
 static int inorder_remembers_any(const void *p) { return ((const inorder_params *)p)->predictor >= PREDICTOR_BIMODAL; }
 static const timing_field inorder_fields[] = {

@@ -27,10 +27,4 @@ static inline void obi_reset(prefetch *f, int depth)
 /* Whether a load or store takes two bus accesses: a word off its boundary, a half-word that crosses a word (the same rule in
  * ibex_load_store_unit.sv, split_misaligned_access, and cv32e40p_load_store_unit.sv, data_misaligned_o). */
 static inline int obi_splits(const timing_op *op, uint32_t address) { return (address & 3) + op->width > 4; }
-
-/* Attribution: `*mark` is the retirement that all causes charged so far lead to. */
-static inline void obi_charge(timing_report *out, int *mark, int retirement, enum timing_cause cause)
-{
-    if (retirement > *mark) out->lost[cause] += (uint32_t)(retirement - *mark), *mark = retirement;
-}
 #endif

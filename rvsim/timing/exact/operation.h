@@ -102,6 +102,24 @@ static inline int timing_data_wait(const timing_memory *m, uint32_t address, int
 
 static inline int timing_multiplies(const timing_op *op) { return op->kind >= K_MUL && op->kind <= K_MULHU; }
 static inline int timing_divides(const timing_op *op) { return op->kind >= K_DIV && op->kind <= K_REMU; }
+/* What an instruction's own cycles are lost to. */
+static inline enum timing_cause timing_cause_of(const timing_op *op)
+{
+    switch (op->kind) {
+    case K_MUL: case K_MULH: case K_MULHSU: case K_MULHU: return C_MUL;
+    case K_DIV: case K_DIVU: case K_REM: case K_REMU: return C_DIV;
+    case K_LOAD: case K_STORE: case K_LR: case K_SC: case K_AMO: return C_DATA;
+    case K_BRANCH: return C_BRANCH;
+    case K_JAL: case K_JALR: return C_JUMP;
+    case K_CSR: return C_CSR;
+    default: return C_OTHER;
+    }
+}
+/* Attribution: `*mark` is the retirement that all causes charged so far lead to. */
+static inline void timing_charge(timing_report *out, int *mark, int retirement, enum timing_cause cause)
+{
+    if (retirement > *mark) out->lost[cause] += (uint32_t)(retirement - *mark), *mark = retirement;
+}
 static inline int later(int a, int b) { return a > b ? a : b; }
 static inline int sooner(int a, int b) { return a < b ? a : b; }
 
