@@ -249,6 +249,22 @@ class Coprocessor:
         """
         return {"name": self.name}
 
+    def activities(self, executed: Mapping[str, int]) -> list[dict[str, Any]]:
+        """What its instructions are made of, for estimates of energy (`rvsim.machine.result.Activity`).
+
+        Parameters
+        ----------
+        executed : mapping of str to int
+            Times each of its instructions retired, by the name in the description.
+
+        Returns
+        -------
+        list of dict
+            ``name``, ``count``, and ``takes``: how many ``multiply8``, ``multiply32``, ``add32`` and ``register_bit``
+            one of them is. Multiply-accumulates of int8 are called ``MACs``.
+        """
+        return []
+
     def reset(self) -> None:
         """Return to idle with an empty log."""
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypedDict
 
 import msgspec
 
-from accel.conv import descriptor, timing
+from accel.conv import descriptor, hardware, timing
 from accel.conv.descriptor import ConvLayer, Operation, Status
 from accel.conv.parameters import MAJOR_OPCODES, ConvParameters
 from accel.conv.timing import Timing, Transfer
@@ -238,6 +238,7 @@ class ConvCoprocessor(Coprocessor):
         macs = sum(command.macs for command in commands)
         busy = sum(command.end_cycle - command.start_cycle for command in commands)
         moved = {name: _sum(getattr(command.timing, name) for command in commands) for name in LOADS + STORES}
+        crossed = sum(each.bytes for each in moved.values())
         return {
             "name": self.name,
             "commands": len(commands),
@@ -255,6 +256,8 @@ class ConvCoprocessor(Coprocessor):
             },
             "operands": {name: total.bytes for name, total in moved.items()},
             "levels": self._levels(moved),
+            "hardware": hardware.parts(self.parameters),
+            "activities": hardware.activities(self.parameters, macs, moved["output"].bytes, crossed),
             "parameters": msgspec.to_builtins(self.parameters),
         }
 

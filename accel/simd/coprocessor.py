@@ -96,6 +96,16 @@ def check(values: Mapping[str, Any], where: str, overrides: Mapping[str, str]) -
         raise UsageError(f"{source}: key {key!r}: expected {expected}, found {merged.get(key)!r}") from None
 
 
+HARDWARE: list[dict[str, Any]] = [
+    # Products of 10 by 8 bits, with an input offset (add32 each at a quarter of its width), and the sum of four.
+    {"name": "dot product", "units": {"multiply8": 4 * 10 / 8, "add32": 4 / 4 + 3}},
+    {"name": "accumulators", "units": {"add32": 4, "register_bit": 4 * 32 + 9 + 9 + 8 + 8}},
+    # A multiplier of its own; rounding, shift, offset and clamp as an adder each.
+    {"name": "requantise", "units": {"multiply32": 1, "add32": 5}},
+]
+"""What simd.core_desc takes: its registers and the widths of its functions, one of each; shared by all instructions."""
+
+
 class SimdCoprocessor(Coprocessor):
     """A SIMD unit.
 
@@ -119,6 +129,15 @@ class SimdCoprocessor(Coprocessor):
         cycles: int = getattr(self.parameters, f"{GROUPS[name]}_cycles")
         return cycles - 1
 
+    def activities(self, executed: Mapping[str, int]) -> list[dict[str, Any]]:
+        """Four products and sums of a dot product or of the lanes; a high product, shift and sums of requantisation."""
+        macs = 4 * sum(executed.get(name, 0) for name in ("SIMD_DOT", "SIMD_DOTX", "SIMD_MAC", "SIMD_LANES"))
+        high = sum(executed.get(name, 0) for name in ("SIMD_HIGH", "SIMD_REQUANTISE"))
+        return [
+            {"name": "MACs", "count": macs, "takes": {"multiply8": 1, "add32": 1, "register_bit": 8}},
+            {"name": "requantisation", "count": high, "takes": {"multiply32": 1, "add32": 3, "register_bit": 32}},
+        ]
+
     def report(self, total_cycles: int) -> dict[str, Any]:
-        """Its name and parameters: it runs no commands of its own."""
-        return {"name": self.name, "parameters": msgspec.to_builtins(self.parameters)}
+        """Its name, parameters and hardware: it runs no commands of its own."""
+        return {"name": self.name, "hardware": HARDWARE, "parameters": msgspec.to_builtins(self.parameters)}

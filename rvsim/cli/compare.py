@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "baseline. The exit status is 1 when the program's output or exit status differ, else the program's own."
     )
     run.add_machine_arguments(parser)
+    run.add_energy_argument(parser)
     parser.add_argument(
         "--accel", default="off,on", metavar="NAME,NAME", help="the coprocessors (default: %(default)s)"
     )
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run `rvsim compare`; returns the exit status."""
     cores, accels = _names("--core", args.core), _names("--accel", args.accel)
+    energy = run.take_energy_settings(args)
     program = run.find_program(args.elf)
     run.check_files(args, program)
     stdin = _Replay()
@@ -42,7 +44,7 @@ def main(args: argparse.Namespace) -> int:
     for core in cores:
         for accel in accels:
             label = "/".join([core] * (len(cores) > 1) + [accel] * (len(accels) > 1)) or accel
-            outcome = _outcome(program, args, core, accel, label, stdin)
+            outcome = _outcome(program, args, core, accel, label, stdin, energy)
             run.report_end(outcome.result, f"{label}: ")
             if outcome.result.stop_reason == "interrupted":
                 return outcome.result.exit_status
@@ -62,7 +64,16 @@ def main(args: argparse.Namespace) -> int:
     return comparison.exit_status
 
 
-def _outcome(program: Program, args: argparse.Namespace, core: str, accel: str, label: str, stdin: _Replay) -> Outcome:
+def _outcome(
+    program: Program,
+    args: argparse.Namespace,
+    core: str,
+    accel: str,
+    label: str,
+    stdin: _Replay,
+    settings: dict[str, str],
+) -> Outcome:
+    from rvsim.energy import add_area, add_energy, load_energy
     from rvsim.profile.compare import Outcome
 
     stdout, stderr = bytearray(), bytearray()
@@ -70,11 +81,16 @@ def _outcome(program: Program, args: argparse.Namespace, core: str, accel: str, 
     machine = run.build_machine(
         program, args, core=core, accel=accel, stdout=stdout.extend, stderr=stderr.extend, stdin=stdin.read
     )
+    energy = run.energy_of(machine, args, settings) if args.energy else load_energy()
     result = machine.run(args.max_instructions)
+    sized = add_area(result, energy)
+    if args.energy:
+        result = add_energy(sized, energy)
     ended = result.stop_reason == "exit" and program.io is not None and program.io.output is not None
     return Outcome(
         label=label,
         result=result,
+        area=sized.area,
         stdout=bytes(stdout),
         stderr=bytes(stderr),
         output=machine.read_output().tobytes() if ended else None,

@@ -73,14 +73,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BYTES",
         help="bytes of a line of the signature (default: %(default)s)",
     )
-    parser.add_argument(
-        "--energy",
-        metavar="NODE|FILE.toml|auto",
-        help="estimate the energy in a process such as 45nm-lop or 28nm; auto: the platform's (docs/energy.md)",
-    )
+    add_energy_argument(parser)
     parser.add_argument("--gdb", metavar="[HOST:]PORT", help="wait for a debugger before the first instruction")
     parser.add_argument(
         "--save", metavar="FILE", help="write a snapshot when the run stops; run FILE goes on from there"
+    )
+
+
+def add_energy_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--energy``."""
+    parser.add_argument(
+        "--energy",
+        metavar="NODE|FILE.toml|auto",
+        help="estimate the energy, and the coprocessor's area, in a process such as 45nm-lop or 28nm; auto: the "
+        "platform's (docs/energy.md)",
     )
 
 
@@ -187,9 +193,9 @@ def main(args: argparse.Namespace) -> int:
     if args.save:
         machine.save(args.save)
     if energy is not None:
-        from rvsim.energy import add_energy
+        from rvsim.energy import add_area, add_energy
 
-        result = add_energy(result, energy)
+        result = add_area(add_energy(result, energy), energy)
         for what in result.energy.uncounted if result.energy and not args.quiet else ():
             print(f"rvsim: warning: energy: not counted: {what}", file=sys.stderr)
     if args.json:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from rvsim.energy.area import UNITS, of_part
+from rvsim.energy.ledger import Ledger
 from rvsim.energy.tables import ZERO, Bounded, MemoryEnergy
 from rvsim.errors import UsageError
 from rvsim.machine.result import (
     TOTAL,
     Count,
     EnergyComponent,
-    EnergyConstant,
     EnergyReport,
     EnergyShare,
     MemoryReport,
@@ -24,7 +25,6 @@ from rvsim.machine.result import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any
 
     from rvsim.energy.tables import EnergyParameters
     from rvsim.machine.result import CacheReport, RunResult
@@ -49,8 +49,6 @@ OPERATIONS: dict[str, dict[str, float]] = {
     "custom": {"add32": 1},
 }
 """What an instruction of a class does beside what every instruction does; a division subtracts once for each bit."""
-MAC = {"multiply8": 1, "add32": 1, "register_bit": 48}
-"""A PE keeps a weight, hands on an input, and adds to a sum: 8, 8 and 32 bits of registers are clocked."""
 
 
 class Part(NamedTuple):
@@ -58,61 +56,6 @@ class Part(NamedTuple):
 
     name: str
     weights: dict[str, float]
-
-
-class _Ledger:
-    """Components as they are found, with the weights by which functions have a share in them."""
-
-    def __init__(self, parameters: EnergyParameters) -> None:
-        self.parameters = parameters
-        self.constants: dict[str, EnergyConstant] = {}
-        self.rows: list[tuple[EnergyComponent, dict[str, float]]] = []
-        self.uncounted: list[str] = []
-
-    def constant(self, name: str) -> Bounded:
-        found = self.parameters.constant(name)
-        constant, process = self.parameters.constants[name], self.parameters.process
-        source = constant.source
-        here = (process.node_nm, self.parameters.voltage)
-        if constant.unit == "pJ" and here != (constant.node_nm, constant.voltage):
-            source += f"; from {constant.node_nm:g} nm, {constant.voltage:g} V by node and V^2"
-        elif constant.unit == "um2" and process.node_nm != constant.node_nm:
-            source += f"; from {constant.node_nm:g} nm by node^2"
-        return self.keep(name, found, constant.unit, source)
-
-    def keep(self, name: str, found: Bounded, unit: str, source: str) -> Bounded:
-        self.constants[name] = EnergyConstant(name, *found, unit, source)
-        return found
-
-    def sram(self, name: str, size_kib: float, width_bits: float) -> tuple[Bounded, Bounded, Bounded]:
-        """Energy of reads and writes in pJ and leakage in mW of an SRAM, kept under its name."""
-        try:
-            found = self.parameters.sram(size_kib, width_bits)
-        except ValueError as error:
-            raise UsageError(
-                f"energy of {name}: {error}; make it smaller, or a region by --set energy.region.NAME.size_kib=KIB"
-            ) from None
-        process, volt = self.parameters.process, self.parameters.voltage
-        source = f"{process.source}, {size_kib:g} KiB of {width_bits:g} bits"
-        source += "" if volt == process.voltage else f"; from {process.voltage:g} V by V^2"
-        for each, kind in zip(found, ("read", "write", "leakage"), strict=True):
-            self.keep(f"{name}.{kind}", each, "mW" if kind == "leakage" else "pJ", source)
-        return found
-
-    def add(
-        self,
-        component: str,
-        part: str,
-        count: float,
-        unit: str,
-        energy: Bounded,
-        constants: Sequence[str],
-        weights: Mapping[str, float],
-    ) -> None:
-        """Note one component; `weights` says by which weights of the functions it is attributed to them."""
-        if count:
-            row = EnergyComponent(component, part, float(count), unit, *energy, list(constants))
-            self.rows.append((row, dict(weights)))
 
 
 def add_energy(
@@ -161,7 +104,7 @@ def estimate(
         raise UsageError(
             f"{parameters.path}: region: the machine has no memory {unknown[0]!r}; it has {', '.join(result.memories)}"
         )
-    ledger = _Ledger(parameters)
+    ledger = Ledger(parameters)
     _core(ledger, result)
     _caches(ledger, result)
     _memories(ledger, result)
@@ -187,7 +130,7 @@ def estimate(
 # --------------------------------------------------------------------------------------------------------- components
 
 
-def _core(ledger: _Ledger, result: RunResult) -> None:
+def _core(ledger: Ledger, result: RunResult) -> None:
     base = ledger.constant("instruction")
     for class_, count in result.classes.items():
         does = OPERATIONS.get(class_, {})
@@ -197,7 +140,7 @@ def _core(ledger: _Ledger, result: RunResult) -> None:
     ledger.add("core", "stalls", idle, "cycles", ledger.constant("stall_cycle") * idle, ("stall_cycle",), {"idle": 1})
 
 
-def _caches(ledger: _Ledger, result: RunResult) -> None:
+def _caches(ledger: Ledger, result: RunResult) -> None:
     """The arrays of the caches: every access looks at all ways and their tags; a refill writes, a write-back reads."""
     for name, cache in (("icache", result.icache), ("dcache", result.dcache)):
         if cache is None:
@@ -232,7 +175,7 @@ def _shape(cache: CacheReport) -> tuple[int, int, int]:
     return size, int(of["ways"]), int(of["line_bytes"])
 
 
-def _memories(ledger: _Ledger, result: RunResult) -> None:
+def _memories(ledger: Ledger, result: RunResult) -> None:
     """Accesses and leakage of each region."""
     regions = {name: ledger.parameters.regions.get(name, MemoryEnergy()) for name in result.memories}
     moved = _behind_caches(result, {name: each.width_bits // 8 for name, each in regions.items()})
@@ -294,7 +237,7 @@ def _behind_caches(result: RunResult, width: Mapping[str, int]) -> dict[str, tup
 
 
 def _memory(
-    ledger: _Ledger, name: str, memory: MemoryReport, given: MemoryEnergy, used: float
+    ledger: Ledger, name: str, memory: MemoryReport, given: MemoryEnergy, used: float
 ) -> tuple[Bounded, Bounded, Bounded] | None:
     """What an access of a region takes, in pJ, and its leakage in mW; None where nobody knows."""
     says = (given.read_pj, given.write_pj, given.leakage_mw)
@@ -327,78 +270,65 @@ def _memory(
     return found[0], found[1], found[2]
 
 
-def _note(ledger: _Ledger, name: str, value: Bounded, why: str) -> None:
+def _note(ledger: Ledger, name: str, value: Bounded, why: str) -> None:
     before = ledger.constants[name]
     ledger.keep(name, value, before.unit, f"{before.source}; {why}")
 
 
-def _coprocessor(ledger: _Ledger, result: RunResult) -> None:
-    """MACs, the buffers around the PE array, and what both leak."""
+def _coprocessor(ledger: Ledger, result: RunResult) -> None:
+    """What it does, its memories' accesses, and what all of it leaks."""
     report = result.accelerator
-    if report is None or report.macs is None:
+    if report is None:
         return
-    mac = sum((ledger.constant(name) * times for name, times in MAC.items()), ZERO)
     use = {"coprocessor": 1}
-    ledger.add("coprocessor", "MACs", report.macs, "MACs", mac * report.macs, tuple(MAC), use)
-    of = report.parameters
-    needed = ("pe_rows", "pe_columns", "dataflow", "input_buffer_kib", "weight_buffer_kib", "output_buffer_kib")
-    if any(key not in of for key in needed):
-        if report.commands:
-            ledger.uncounted.append(f"coprocessor {report.name}: its buffers and leakage, whose sizes it does not tell")
-        return
-    rows, columns = int(of["pe_rows"]), int(of["pe_columns"])
-    buffers = {
-        "input": (of["input_buffer_kib"], 8 * rows),
-        "weights": (of["weight_buffer_kib"], 8 * columns),
-        "output": (of["output_buffer_kib"], 32 * columns),
-    }
-    srams = {name: ledger.sram(f"{name}_buffer", float(kib), width) for name, (kib, width) in buffers.items()}
-    for name, part, reads, writes in _buffer_accesses(report.macs, report.operands, of):
-        read, write, _ = srams[name]
-        for count, one, kind in ((reads, read, "read"), (writes, write, "write")):
-            label = f"{part} {kind}s"
-            ledger.add("coprocessor", label, count, "accesses", one * count, (f"{name}_buffer.{kind}",), use)
-    time = _microseconds(result) * 1000
-    leakage = sum((each[2] for each in srams.values()), ZERO)
-    names = tuple(f"{name}_buffer.leakage" for name in srams)
-    ledger.add("leakage", "buffers", result.cycles, "cycles", leakage * time, names, {"cycles": 1})
-    pe = ledger.constant("multiplier_area") * (1 / 16) + ledger.constant("adder_area")
-    pe = pe + ledger.constant("register_bit_area") * MAC["register_bit"]
-    density = _density(ledger)
-    energy = pe * (rows * columns / 1e6) * density * time
-    names = ("multiplier_area", "adder_area", "register_bit_area", "logic.leakage")
-    ledger.add("leakage", "PE array", result.cycles, "cycles", energy, names, {"cycles": 1})
+    for activity in report.activities:
+        try:
+            one = sum((ledger.constant(name) * times for name, times in activity.takes.items()), ZERO)
+        except KeyError as error:
+            raise UsageError(
+                f"energy of {report.name}, {activity.name}: expected names of constants.toml, found {error}"
+            ) from None
+        ledger.add(
+            "coprocessor", activity.name, activity.count, "times", one * activity.count, tuple(activity.takes), use
+        )
+    if report.commands and not report.hardware:
+        ledger.uncounted.append(f"coprocessor {report.name}: its buffers and leakage, as it does not tell its hardware")
+    memories = {part.name: part for part in report.hardware if part.sram_kib is not None}
+    time, logic = _microseconds(result) * 1000, ZERO
+    for part in report.hardware:
+        if part.sram_kib is None:
+            logic = logic + of_part(ledger, part)
+            continue
+        name = part.name.replace(" ", "_")
+        leakage = ledger.sram(name, part.sram_kib / part.banks, part.sram_bits)[2] * (part.banks * time)
+        ledger.add("leakage", part.name, result.cycles, "cycles", leakage, (f"{name}.leakage",), {"cycles": 1})
+    for moved in report.levels:
+        found = memories.get(moved.level)
+        if found is None or found.sram_kib is None:
+            continue
+        name = found.name.replace(" ", "_")
+        read, write, _ = ledger.sram(name, found.sram_kib / found.banks, found.sram_bits)
+        for elements, each, kind in ((moved.reads, read, "read"), (moved.writes, write, "write")):
+            # Elements side by side in one access of the whole width.
+            count = elements * moved.bits / found.sram_bits
+            ledger.add(
+                "coprocessor", f"{moved.level} {kind}s", count, "accesses", each * count, (f"{name}.{kind}",), use
+            )
+    if logic.high:
+        names = (*(UNITS[unit][0] for part in report.hardware for unit in part.units), "logic.leakage")
+        energy = logic * _density(ledger) * time
+        known = tuple(dict.fromkeys(names))
+        ledger.add("leakage", "coprocessor's logic", result.cycles, "cycles", energy, known, {"cycles": 1})
 
 
-def _buffer_accesses(
-    macs: int, operands: Mapping[str, int], of: Mapping[str, Any]
-) -> list[tuple[str, str, float, float]]:
-    """Buffer, name, reads and writes of its full width, for a full PE array: partial folds take more.
-
-    A step of the array takes a byte for each row and column that something streams into, as in accel/conv/timing.py.
-    What stays in the PEs is read once for each time it is loaded; sums that do not stay are read and written each step.
-    """
-    rows, columns = int(of["pe_rows"]), int(of["pe_columns"])
-    steps = macs / (rows * columns)
-    moved = {name: operands.get(name, 0) for name in ("input", "weights", "output")}
-    stays = {"ws": "weights", "is": "input", "os": "output"}[of["dataflow"]]
-    found = []
-    for name, width in (("input", rows), ("weights", columns)):
-        once = moved[name] / width
-        found.append((name, name, once if name == stays else steps, once))
-    once = moved["output"] / columns
-    found.append(("output", "output", *((once, once) if stays == "output" else (steps, steps))))
-    return found
-
-
-def _core_leakage(ledger: _Ledger, result: RunResult) -> None:
+def _core_leakage(ledger: Ledger, result: RunResult) -> None:
     area = ledger.constant("core_area") * ledger.constant("gate_area") * 1e-3  # kGE and um2 to mm2
     energy = area * _density(ledger) * _microseconds(result) * 1000
     names = ("core_area", "gate_area", "logic.leakage")
     ledger.add("leakage", "core", result.cycles, "cycles", energy, names, {"cycles": 1})
 
 
-def _density(ledger: _Ledger) -> Bounded:
+def _density(ledger: Ledger) -> Bounded:
     source = (
         f"assumed: mW/mm2 of an SRAM of 256 KiB ({ledger.parameters.process.source}), a quarter to four times of it"
     )

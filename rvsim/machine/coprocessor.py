@@ -19,6 +19,8 @@ from rvsim.machine._hart import GuestTrap
 from rvsim.machine.result import AcceleratorReport
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from accel.protocol import AccessKind, Coprocessor
     from rvsim.machine._hart import Hart
     from rvsim.machine.machine import Machine
@@ -117,17 +119,23 @@ class Attached:
             raise GuestTrap(0, 7 if fault.write else 5, fault.address & 0xFFFF_FFFF)
         return value
 
-    def report(self, cycles: int, waited: int) -> AcceleratorReport:
-        """What it says it did; `waited`, of the hart's cycles, unless it says that itself."""
+    def report(self, cycles: int, waited: int, executed: Mapping[str, int]) -> AcceleratorReport:
+        """What it says it did; `waited`, of the hart's cycles, unless it says that itself.
+
+        `executed` has the times that its instructions retired, by name.
+        """
         try:
             told = self.coprocessor.report(cycles)
+            told = {"activities": self.coprocessor.activities(executed), **told}
             unknown = [key for key in told if key not in AcceleratorReport.record_fields]
             if unknown and not self._ours:
                 raise ContractError(
                     f"expected keys of {', '.join(AcceleratorReport.record_fields)}, found {unknown[0]!r}"
                 )
             plain = msgspec.json.decode(msgspec.json.encode({"core_wait_cycles": waited, **told}))
-            return msgspec.convert(plain, AcceleratorReport)
+            report = msgspec.convert(plain, AcceleratorReport)
+            # A copy has the defaults of what was left out as values of its own, and so writes them.
+            return report.replace(hardware=[part.replace() for part in report.hardware])
         except (Exception, SystemExit) as error:
             self._failed(error, None, "report()")
 

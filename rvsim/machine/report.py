@@ -62,7 +62,12 @@ def build_result(
     if machine.attached is not None:
         classes_ = dict(enumerate(machine.classes))
         waited = {pc for pc, number, _, _, _ in rows if classes_.get(number) == "coprocessor"}
-        report = machine.attached.report(cycles, sum(machine.stalls.get(pc, 0) for pc in waited))
+        added = dict(enumerate((each.name for each in machine.added), len(machine.classes) - len(machine.added)))
+        executed: dict[str, int] = {}
+        for _, number, _, executions, _ in rows:
+            if executions and number in added:
+                executed[added[number]] = executed.get(added[number], 0) + executions
+        report = machine.attached.report(cycles, sum(machine.stalls.get(pc, 0) for pc in waited), executed)
     caches = machine.caches.reports() if machine.caches else {}
     traffic, symbols = _traffic(machine, *fetch_and_access)
     result = RunResult(

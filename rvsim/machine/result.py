@@ -310,6 +310,60 @@ class LevelTraffic(Record):
     writes: int
 
 
+class HardwarePart(Record):
+    """A part of a coprocessor, for an estimate of its area: units of logic, a published size, or a memory.
+
+    Attributes
+    ----------
+    name : str
+        What it is; of a memory the `level` of `LevelTraffic`.
+    units : dict of str to float
+        How many of what: ``multiply8``, ``multiply32``, ``add32``, ``register_bit``.
+    kge : float or None
+        Size in kGE (thousands of NAND2 gates) that was published.
+    low_kge : float or None
+        Its lower bound; as `kge` without.
+    high_kge : float or None
+        Its upper bound; as `kge` without.
+    source : str
+        Of `kge`.
+    sram_kib : float or None
+        Size of a memory in KiB, all banks.
+    sram_bits : int
+        Width of its accesses in bits.
+    banks : int
+        Memories it consists of; an access takes one.
+    """
+
+    name: str
+    units: dict[str, float] = {}
+    kge: float | None = None
+    low_kge: float | None = None
+    high_kge: float | None = None
+    source: str = ""
+    sram_kib: float | None = None
+    sram_bits: int = 32
+    banks: int = 1
+
+
+class Activity(Record):
+    """What a coprocessor did beside reading and writing memories, for an estimate of its energy.
+
+    Attributes
+    ----------
+    name : str
+        What it is called.
+    count : float
+        How often.
+    takes : dict of str to float
+        What each time is made of: ``multiply8``, ``multiply32``, ``add32``, ``register_bit``.
+    """
+
+    name: str
+    count: float
+    takes: dict[str, float]
+
+
 class AcceleratorReport(Record):
     """What the coprocessor did; `msgspec.convert(coprocessor.report(cycles), AcceleratorReport)` makes one.
 
@@ -341,6 +395,10 @@ class AcceleratorReport(Record):
         Bytes moved, by operand (input, weights, output, and so on).
     levels : list of LevelTraffic
         Elements moved, by level and width.
+    hardware : list of HardwarePart
+        What it is built of; empty where it does not tell.
+    activities : list of Activity
+        What its work is made of.
     parameters : dict
         Its configuration.
     """
@@ -357,7 +415,14 @@ class AcceleratorReport(Record):
     traffic: PortTraffic = PortTraffic()
     operands: dict[str, int] = {}
     levels: list[LevelTraffic] = []
+    hardware: list[HardwarePart] = []
+    activities: list[Activity] = []
     parameters: dict[str, Any] = {}
+
+    @property
+    def operations(self) -> float:
+        """Multiplications and additions of its MACs, two each, as TOPS/W and GOPS/mm² count them."""
+        return 2 * sum(each.count for each in self.activities if each.name == "MACs")
 
 
 class RegionOfInterest(Record):
@@ -509,6 +574,60 @@ class EnergyReport(Record):
     uncounted: list[str] = []
 
 
+class AreaPart(Record):
+    """What a part of a coprocessor takes of a chip.
+
+    Attributes
+    ----------
+    name : str
+        What it is.
+    mm2 : float
+        Area in mm².
+    low_mm2 : float
+        Its lower bound.
+    high_mm2 : float
+        Its upper bound.
+    """
+
+    name: str
+    mm2: float
+    low_mm2: float
+    high_mm2: float
+
+
+class AreaReport(Record):
+    """How large a coprocessor is; docs/energy.md says how that is estimated.
+
+    Attributes
+    ----------
+    process : str
+        Name of the process.
+    node_nm : float
+        Its node in nm.
+    mm2 : float
+        Area of cells and memories in mm².
+    low_mm2 : float
+        Its lower bound.
+    high_mm2 : float
+        Its upper bound.
+    kge : float
+        The same in thousands of NAND2 gates.
+    parts : list of AreaPart
+        They add up to `mm2`.
+    constants : list of EnergyConstant
+        Every number that was used.
+    """
+
+    process: str
+    node_nm: float
+    mm2: float
+    low_mm2: float
+    high_mm2: float
+    kge: float
+    parts: list[AreaPart]
+    constants: list[EnergyConstant] = []
+
+
 class RunResult(Record):
     """One run of one program on one configuration.
 
@@ -567,6 +686,8 @@ class RunResult(Record):
         Energy of the run in pJ; null where it was not asked for.
     energy : EnergyReport or None
         Where it went; null where it was not asked for.
+    area : AreaReport or None
+        How large the coprocessor is; null without one, or where it was not asked for.
     roi : RegionOfInterest or None
         Counts of the region of interest; null without one.
     host_seconds : float
@@ -599,6 +720,7 @@ class RunResult(Record):
     memories: dict[str, MemoryReport] = {}
     energy_pj: float | None = None
     energy: EnergyReport | None = None
+    area: AreaReport | None = None
     roi: RegionOfInterest | None = None
     host_seconds: float = 0.0
 
@@ -729,8 +851,8 @@ def json_schema() -> dict[str, Any]:
 
     records = [
         *(Count, Traffic, MemoryReport, SymbolTraffic, FunctionProfile, LineProfile, CacheReport, PortTraffic),
-        *(AcceleratorCycles, LevelTraffic, AcceleratorReport, EnergyConstant, EnergyComponent, EnergyShare),
-        *(EnergyReport, RegionOfInterest, RunResult),
+        *(AcceleratorCycles, LevelTraffic, HardwarePart, Activity, AcceleratorReport, AreaPart, AreaReport),
+        *(EnergyConstant, EnergyComponent, EnergyShare, EnergyReport, RegionOfInterest, RunResult),
     ]
     _, definitions = msgspec.json.schema_components(records, ref_template="#/$defs/{name}")
     for record in records:

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from rvsim.machine.result import TOTAL, RunResult
-from rvsim.profile.tables import DEFAULT_WIDTH, TOP, Cell, Table, cut, duration
+from rvsim.machine.result import TOTAL, AreaReport, RunResult
+from rvsim.profile.tables import DEFAULT_WIDTH, TOP, Cell, Table, cut, duration, joules
 
 LABEL = 20
 """Longest heading of a run."""
@@ -22,6 +22,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         What tells it apart.
     result : RunResult
         What it counted.
+    area : AreaReport or None
+        How large its coprocessor is.
     stdout, stderr : bytes
         What the guest wrote.
     output : bytes or None
@@ -30,6 +32,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     label: str
     result: RunResult
+    area: AreaReport | None = None
     stdout: bytes = b""
     stderr: bytes = b""
     output: bytes | None = None
@@ -65,6 +68,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     functions : list of FunctionComparison
         Most cycles (in any run) first.
     runs : list of RunResult
+    areas : list of AreaReport or None
+        How large the coprocessor of each run is.
     """
 
     schema: Literal["rvsim.compare/1"] = "rvsim.compare/1"
@@ -74,6 +79,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     speed_up: list[float | None]
     functions: list[FunctionComparison]
     runs: list[RunResult]
+    areas: list[AreaReport | None]
 
     @property
     def exit_status(self) -> int:
@@ -105,6 +111,7 @@ def compare(outcomes: list[Outcome]) -> Comparison:
         speed_up=[_ratio(runs[0].seconds_at_clock, run.seconds_at_clock) for run in runs],
         functions=[FunctionComparison(name=name, cycles=each) for (_, name), each in order],
         runs=runs,
+        areas=[outcome.area for outcome in outcomes],
     )
 
 
@@ -150,7 +157,7 @@ def _ratio(ours: float, theirs: float) -> float | None:
 def comparison_tables(comparison: Comparison, width: int = DEFAULT_WIDTH, top: int = TOP) -> list[Table]:
     """Overall numbers, as many runs beside the baseline as fit, then each run's functions beside the baseline's."""
     runs, labels = comparison.runs, [cut(label, LABEL) for label in comparison.labels]
-    beside = max(1, (width - 16) // (max(12, *map(len, labels)) + 2) - 1)
+    beside = max(1, (width - 16) // (max(10, *map(len, labels)) + 2) - 1)
     tables = []
     for start in range(1, max(2, len(runs)), beside):
         chosen = [0, *range(start, min(start + beside, len(runs)))]
@@ -193,8 +200,37 @@ def _overall(runs: list[RunResult], comparison: Comparison, chosen: list[int]) -
         ("busy cycles", *(report.busy_cycles if report else None for report in reports)),
         ("utilisation", *(_percent(report.utilisation) if report else None for report in reports)),
     ]
+    told += _chip(runs, [comparison.areas[i] for i in chosen])
     rows[-1:-1] = [row for row in told if any(cell is not None for cell in row[1:])]
     return rows
+
+
+def _chip(runs: list[RunResult], areas: list[AreaReport | None]) -> list[tuple[Cell, ...]]:
+    """What they would take on a chip, and what comes of it; the area is the coprocessor's."""
+    energies = [run.energy for run in runs]
+    node = next((f"{each.node_nm:g} nm" for each in areas if each is not None), "")
+    done = [run.accelerator.operations if run.accelerator else 0.0 for run in runs]
+    watts = [n / each.pj if each and n else None for each, n in zip(energies, done, strict=True)]
+    dense = [
+        n / run.seconds_at_clock / 1e9 / each.mm2 if each and n and run.cycles else None
+        for run, each, n in zip(runs, areas, done, strict=True)
+    ]
+    return [
+        ("energy", *(joules(each.pj) if each else None for each in energies)),
+        ("  from", *(joules(each.low_pj) if each else None for each in energies)),
+        ("  to", *(joules(each.high_pj) if each else None for each in energies)),
+        ("TOPS/W", *map(_figure, watts)),
+        (f"mm2, {node}", *(_figure(each.mm2 if each else None) for each in areas)),
+        ("  from", *(_figure(each.low_mm2 if each else None) for each in areas)),
+        ("  to", *(_figure(each.high_mm2 if each else None) for each in areas)),
+        ("kGE", *(_figure(each.kge if each else None) for each in areas)),
+        ("GOPS/mm2", *map(_figure, dense)),
+    ]
+
+
+def _figure(value: float | None) -> str | None:
+    """Three digits: ``0.0123``, ``2270``."""
+    return None if value is None else f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _percent(part: float | None) -> str | None:

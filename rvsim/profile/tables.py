@@ -66,6 +66,7 @@ def run_tables(result: RunResult, top: int = TOP) -> list[Table]:
             _levels(result),
             _energy(result),
             _energy_shares(result, top),
+            _area(result),
         )
         if table.rows
     ]
@@ -238,6 +239,18 @@ def _energy(result: RunResult) -> Table:
     rows.append(("total", "", "", "", joules(report.pj), "", f"{joules(report.low_pj)} to {joules(report.high_pj)}"))
     title = f"Energy, {report.process} at {report.voltage:g} V (docs/energy.md)"
     return Table(title, ("component", "part", "events", "each", "energy", "share", "between"), rows, left=2, elastic=1)
+
+
+def _area(result: RunResult) -> Table:
+    report = result.area
+    if report is None:
+        return Table("", (), [])
+    rows: list[tuple[Cell, ...]] = [
+        (each.name, f"{each.mm2:.3g}", f"{each.low_mm2:.3g} to {each.high_mm2:.3g}") for each in report.parts
+    ]
+    rows.append(("total", f"{report.mm2:.3g}", f"{report.low_mm2:.3g} to {report.high_mm2:.3g}"))
+    title = f"Area of the coprocessor, {report.process}: {report.kge:.0f} kGE (docs/energy.md)"
+    return Table(title, ("part", "mm2", "between"), rows)
 
 
 def _energy_shares(result: RunResult, top: int) -> Table:

@@ -19,10 +19,13 @@ from rvsim.energy.sram import cacti
 from rvsim.errors import UsageError
 from rvsim.machine.result import (
     AcceleratorReport,
+    Activity,
     CacheReport,
     Count,
     EnergyReport,
     FunctionProfile,
+    HardwarePart,
+    LevelTraffic,
     MemoryReport,
     PortTraffic,
     RunResult,
@@ -100,25 +103,42 @@ def test_a_run_reckoned_by_hand() -> None:
 
 def test_a_coprocessor_reckoned_by_hand() -> None:
     port = PortTraffic(load=Count(10, 80), store=Count(5, 20))
-    parameters = {
-        "pe_rows": 8, "pe_columns": 4, "dataflow": "ws", "input_buffer_kib": 4, "weight_buffer_kib": 2,
-        "output_buffer_kib": 1,
-    }  # fmt: skip
     unit = AcceleratorReport(
-        "conv", macs=3200, commands=1, traffic=port, operands={"input": 80, "weights": 32, "output": 20},
-        parameters=parameters,
+        "conv", macs=3200, commands=1, traffic=port,
+        hardware=[
+            HardwarePart("input buffer", sram_kib=4, sram_bits=64),
+            HardwarePart("weight buffer", sram_kib=4, sram_bits=32, banks=2),
+            HardwarePart("output buffer", sram_kib=1, sram_bits=128),
+            HardwarePart("PE array", units={"multiply8": 32, "add32": 32, "register_bit": 1536}),
+        ],
+        levels=[
+            LevelTraffic("memory", "input", 8, 80, 0),
+            LevelTraffic("input buffer", "input", 8, 800, 80),
+            LevelTraffic("weight buffer", "weights", 8, 32, 32),
+            LevelTraffic("output buffer", "partial sums", 32, 0, 400),
+        ],
+        activities=[
+            Activity("MACs", 3200, {"multiply8": 1, "add32": 1, "register_bit": 48}),
+            Activity("requantisation", 20, {"multiply32": 1}),
+        ],
     )  # fmt: skip
     before = run()
     ram = Traffic(fetch=Count(40, 120), load=Count(30, 130), store=Count(15, 60))
     found = energies(estimate(before.replace(accelerator=unit, traffic={**before.traffic, "ram": ram}), NOMINAL))
     rows = cacti()["45nm-lop"].rows
     volt = (0.7 / 0.9) ** 2
-    # Eight rows of the array are 64 bits, four columns 32; sums of 32 bits make 128. 3200 MACs are 100 steps.
-    assert found["coprocessor", "input reads"] == pytest.approx(100 * rows[4, 64].read_pj)
-    assert found["coprocessor", "input writes"] == pytest.approx(10 * rows[4, 64].write_pj)
-    assert found["coprocessor", "weights reads"] == pytest.approx(8 * rows[2, 32].read_pj)
-    assert found["coprocessor", "output writes"] == pytest.approx(100 * rows[1, 128].write_pj)
+    # Eight bytes side by side in 64 bits; a bank is half a buffer; four sums of 32 bits make 128.
+    assert found["coprocessor", "input buffer reads"] == pytest.approx(100 * rows[4, 64].read_pj)
+    assert found["coprocessor", "input buffer writes"] == pytest.approx(10 * rows[4, 64].write_pj)
+    assert found["coprocessor", "weight buffer reads"] == pytest.approx(8 * rows[2, 32].read_pj)
+    assert found["coprocessor", "output buffer writes"] == pytest.approx(100 * rows[1, 128].write_pj)
     assert found["coprocessor", "MACs"] == pytest.approx(3200 * (0.2 + 0.1 + 48 * 0.009 * 45 / 40) * volt)
+    assert found["coprocessor", "requantisation"] == pytest.approx(20 * 3.1 * volt)
+    cycles = before.cycles / before.clock_mhz * 1000
+    assert found["leakage", "weight buffer"] == pytest.approx(2 * rows[2, 32].leakage_mw * cycles)
+    pe = 32 * (6350 / 16 + 278 + 48 * 5.98) * 1e-6 * (45 / 40) ** 2
+    density = rows[256, 32].leakage_mw / rows[256, 32].area_mm2
+    assert found["leakage", "coprocessor's logic"] == pytest.approx(pe * density * cycles)
     # Its 80 bytes in ten accesses of a 64-bit port are twenty of the memory's 32 bits.
     assert found["load", "ram"] == pytest.approx((20 + 20) * rows[64, 32].read_pj)
 
@@ -161,7 +181,14 @@ def runs(draw: st.DrawFn) -> RunResult:
     ]  # fmt: skip
     traffic = {name: Traffic(*(Count(draw(counts), draw(counts)) for _ in range(3))) for name in ("rom", "ram")}
     port = PortTraffic(Count(draw(counts), draw(counts)), Count(draw(counts), draw(counts)))
-    unit = draw(st.none() | st.just(AcceleratorReport("x", macs=draw(counts), commands=1, traffic=port)))
+    unit = draw(
+        st.none()
+        | st.just(
+            AcceleratorReport(
+                "x", commands=1, traffic=port, activities=[Activity("MACs", draw(counts), {"multiply8": 1})]
+            )
+        )
+    )
     return run(
         functions=functions, traffic=traffic, classes=draw(class_counts), instructions=draw(counts),
         cycles=draw(counts), accelerator=unit,

@@ -34,6 +34,13 @@ REPORT = {
     "operands": {"input": 20, "weights": 20, "output": 4}, "parameters": {"rows": 8},
     "cycles": {"issue": 10, "compute": 100, "fill_drain": 60, "requantise": 10, "stall": 20, "idle": 1300},
     "levels": [{"level": "memory", "element": "input", "bits": 8, "reads": 20, "writes": 0}],
+    "hardware": [
+        {
+            "name": "a part", "units": {"multiply8": 64}, "kge": 17, "low_kge": 12, "high_kge": None, "source": "x",
+            "sram_kib": 8, "sram_bits": 64, "banks": 2,
+        },
+    ],
+    "activities": [{"name": "MACs", "count": 6400, "takes": {"multiply8": 1}}],
 }  # fmt: skip
 
 

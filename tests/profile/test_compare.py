@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
+from rvsim.machine import Machine
 from rvsim.machine.result import AcceleratorReport, FunctionProfile, RunResult, json_schema
 from rvsim.profile.compare import Outcome, compare, comparison_tables, times
 from rvsim.profile.tables import render
@@ -110,3 +112,28 @@ def test_the_document() -> None:
     assert (document["schema"], document["identical"], document["labels"]) == ("rvsim.compare/1", True, ["off", "on"])
     for each in document["runs"]:
         jsonschema.validate(each, json_schema())
+
+
+def test_what_runs_would_take_on_a_chip_stands_beside_their_cycles() -> None:
+    """Energy where it was estimated; TOPS/W and GOPS/mm2 of the MACs of the whole run."""
+    from rvsim.energy import add_area, add_energy, load_energy
+
+    parameters = load_energy("45nm-lop")
+    example = Path(__file__).parents[2] / "kernels" / "examples" / "conv_int8.elf"
+    outcomes = []
+    for accel in ("off", "conv-4x4"):
+        run = Machine.from_elf(example, accel=accel, stdout=lambda data: None).run()
+        sized = add_area(run, parameters)
+        outcomes.append(Outcome(label=accel, result=add_energy(sized, parameters), area=sized.area))
+    comparison = compare(outcomes)
+    rows = {row[0]: row[1:] for row in comparison_tables(comparison)[0].rows}
+    done = comparison.runs[1]
+    assert done.area is not None and done.energy is not None and done.accelerator is not None
+    operations = 2 * 16 * 16 * 32 * 3 * 3 * 32
+    assert done.accelerator.operations == operations
+    assert rows["mm2, 45 nm"] == (None, f"{done.area.mm2:.3g}")
+    assert float(rows["TOPS/W"][1]) == pytest.approx(operations / done.energy.pj, rel=0.01)
+    assert float(rows["GOPS/mm2"][1]) == pytest.approx(
+        operations / (done.cycles / done.clock_mhz * 1e3) / done.area.mm2, rel=0.01
+    )
+    assert rows["energy"][0] is not None and rows["TOPS/W"][0] is None
