@@ -28,7 +28,7 @@ demo: $(VENV)/.installed
 	$(BIN)/rvsim compare conv_int8.elf --accel off,on
 
 test: $(VENV)/.installed-test
-	@$(BIN)/python -m pytest -n auto -p tests.differential.summary $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal -p tests.differential.summary $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-test
 	@$(BIN)/ruff check .
@@ -44,8 +44,8 @@ bench-check: $(VENV)/.installed
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	rm -rf rvsim/machine/_generated rvsim/isa/_bundle rvsim/machine/_hart.c accel/conv/_kernel.c
-	rm -f rvsim/machine/*.so accel/conv/*.so
+	rm -rf rvsim/machine/_generated rvsim/isa/_bundle rvsim/machine/_hart.c rvsim/timing/_exact.c accel/conv/_kernel.c accel/conv/_mapping.c
+	rm -f rvsim/machine/*.so rvsim/timing/*.so accel/conv/*.so
 	find rvsim accel kernels tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/.installed: $(COMPILED) | $(BIN)/python

@@ -4,7 +4,7 @@ The project's description is in pyproject.toml. Three environment variables chan
 
 RVSIM_COVERAGE=1                   trace Cython lines, so that coverage.py counts them
 RVSIM_SANITIZE=address,undefined   compile and link with these sanitizers of the C compiler
-RVSIM_QUICK=1                      compile without optimising: a sixth of the time, for tests of what is built
+RVSIM_QUICK=1                      compile without optimising: a tenth of the time, for tests of what is built
 """
 
 from __future__ import annotations

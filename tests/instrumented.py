@@ -24,6 +24,7 @@ LEFT_OUT = (
     "_hart.c",
     "_exact.c",
     "_kernel.c",
+    "_mapping.c",
     "_generated",
     "_bundle",
 )
@@ -82,6 +83,8 @@ def pytest(folder: Path, arguments: list[str], **environment: str) -> int:
         "-q",
         "-n",
         workers,
+        "--dist",
+        "worksteal",
         "-p",
         "tests.instrumented",
         "-p",
