@@ -70,7 +70,7 @@ def records(ops: list[Op]) -> bytes:
         following = pc + (op.jump or op.size)
         width = 4 if op.kind in ("load", "store") else 0
         flags = op.kind == "csr", op.offset < 0, 0, 0
-        found += LAYOUT.pack(KINDS.index(op.kind), op.size, op.rd, op.rs1, op.rs2, width, op.csr, *flags, op.offset)
+        found += LAYOUT.pack(KINDS.index(op.kind), op.size, op.rd, op.rs1, op.rs2, width, op.csr, *flags, op.offset, 0)
         next_size = ops[n + 1].size if n + 1 < len(ops) else 4
         found += struct.pack("<5IBBH", pc, following, op.address, op.a, op.b, op.jump != 0, next_size, 0)
         pc = following
