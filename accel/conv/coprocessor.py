@@ -98,6 +98,33 @@ class ConvCoprocessor(Coprocessor):
         self._core_wait_cycles = 0
         self._hart_resumed = 0
 
+    def run_layer(self, layer: ConvLayer) -> Timing:
+        """Note a command that runs a layer of this shape, without a program and its data, at the end of the log.
+
+        Raises
+        ------
+        rvsim.errors.UsageError
+            The tiles that the parameters give do not fit the buffers for this layer.
+        """
+        spent = timing.estimate(layer, self.parameters)
+        start, self._busy_until = self._busy_until, self._busy_until + self._core_cycles(spent.cycles)
+        self._commands.append(
+            ConvCommand(
+                index=len(self._commands),
+                pc=0,
+                issue_cycle=start,
+                start_cycle=start,
+                end_cycle=self._busy_until,
+                descriptor=0,
+                status=Status.DONE,
+                operation=Operation(layer.operation).name,
+                layer=layer,
+                macs=layer.macs,
+                timing=spent,
+            )
+        )
+        return spent
+
     @property
     def commands(self) -> Sequence[ConvCommand]:
         """The command log since the last reset."""

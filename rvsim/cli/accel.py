@@ -38,6 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     estimate.add_argument(
         "--csv", metavar="FILE", help="write a row a layer, every number of the estimate; - is stdout, without a table"
     )
+    estimate.add_argument(
+        "--energy",
+        metavar="NODE|FILE.toml",
+        help="add energy by layer and the area, such as 22nm-lop (docs/energy.md): the coprocessor alone, without the "
+        "memory behind its port",
+    )
+    estimate.add_argument(
+        "--clock-mhz", type=_clock, default=100.0, metavar="MHZ", help="the core's clock, of --energy (default: 100)"
+    )
     for each in (show, estimate):
         each.add_argument(
             "--set",
@@ -46,6 +55,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="KEY=VALUE",
             help="replace a parameter: rows=8, cols=8, dataflow=os; accel.rows=8 is the same",
         )
+
+
+def _clock(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a clock in MHz above 0, found {text}")
+    return value
 
 
 def main(args: argparse.Namespace) -> int:
@@ -105,13 +124,61 @@ def _estimate(args: argparse.Namespace) -> int:
             estimates.append((name, layer, estimate(layer, parameters)))
         except UsageError as error:
             raise UsageError(f"layer {name}: {error}") from None
+    rows = [row(*each, parameters) for each in estimates]
+    tables = _tables(coprocessor.name, rows, parameters)
+    if args.energy:
+        tables.append(_energy(args, coprocessor.name, estimates, rows, parameters))
     if args.csv:
-        _write_csv(args.csv, estimates, parameters)
+        _write_csv(args.csv, rows)
     if args.csv != "-":
         from rvsim.profile.tables import print_tables
 
-        print_tables(_tables(coprocessor.name, estimates, parameters), sys.stdout)
+        print_tables(tables, sys.stdout)
     return 0
+
+
+def _energy(
+    args: argparse.Namespace,
+    name: str,
+    estimates: list[tuple[str, ConvLayer, Timing]],
+    rows: list[dict[str, Any]],
+    parameters: ConvParameters,
+) -> Table:
+    """Energy, TOPS/W and GOPS/mm² of each layer, which are also added to `rows`."""
+    import msgspec
+
+    from accel.conv.coprocessor import ConvCoprocessor
+    from rvsim.energy import area, coprocessor_energy, load_energy
+    from rvsim.machine.result import AcceleratorReport
+    from rvsim.profile.tables import Cell, Table, joules
+
+    process = load_energy(args.energy)
+    shown: list[tuple[Cell, ...]] = []
+    size = None
+    for (_, layer, _), each in zip(estimates, rows, strict=True):
+        unit = ConvCoprocessor(name, parameters)
+        unit.run_layer(layer)
+        cycles = unit.commands[-1].end_cycle
+        report = msgspec.convert(unit.report(cycles), AcceleratorReport)
+        size = size or area(report.hardware, process)
+        energy = coprocessor_energy(report, cycles, args.clock_mhz, process)
+        operations = 2 * layer.macs
+        each["energy_pj"] = round(energy.value, 1)
+        each["tops_per_watt"] = round(operations / energy.value, 4)  # operations a pJ
+        each["gops_per_mm2"] = round(operations * args.clock_mhz / cycles / 1000 / size.mm2, 4)
+        between = f"{joules(energy.low)} to {joules(energy.high)}"
+        shown.append(
+            (each["name"], joules(energy.value), between, f"{each['tops_per_watt']:.3g}", f"{each['gops_per_mm2']:.3g}")
+        )
+    assert size is not None
+    total = sum(each["energy_pj"] for each in rows)
+    shown.append(("total", joules(total), "", f"{2 * sum(each['macs'] for each in rows) / total:.3g}", ""))
+    return Table(
+        f"Energy at {size.node_nm:g} nm, {args.clock_mhz:g} MHz; area {size.mm2:.3g} mm2 ({size.low_mm2:.2g} to "
+        f"{size.high_mm2:.2g}), {size.kge:,.0f} kGE",
+        ("layer", "energy", "between", "TOPS/W", "GOPS/mm2"),
+        shown,
+    )
 
 
 def _network(path: str, parameters: ConvParameters) -> list[tuple[str, ConvLayer]]:
@@ -185,13 +252,12 @@ def row(name: str, layer: ConvLayer, timing: Timing, parameters: ConvParameters)
     }
 
 
-def _write_csv(path: str, estimates: list[tuple[str, ConvLayer, Timing]], parameters: ConvParameters) -> None:
+def _write_csv(path: str, rows: list[dict[str, Any]]) -> None:
     import csv
     import io
 
     from rvsim.cli.run import write_json
 
-    rows = [row(*each, parameters) for each in estimates]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -199,10 +265,9 @@ def _write_csv(path: str, estimates: list[tuple[str, ConvLayer, Timing]], parame
     write_json(path, text.getvalue())
 
 
-def _tables(name: str, estimates: list[tuple[str, ConvLayer, Timing]], parameters: ConvParameters) -> list[Table]:
+def _tables(name: str, numbers: list[dict[str, Any]], parameters: ConvParameters) -> list[Table]:
     from rvsim.profile.tables import Cell, Table
 
-    numbers = [row(*each, parameters) for each in estimates]
     total = {key: sum(each[key] for each in numbers) for key in numbers[0] if isinstance(numbers[0][key], int)}
     share = total["macs"] / (parameters.processing_elements * total["cycles"])
     split = ("macs", "cycles", "issue_cycles", "compute_cycles", "fill_drain_cycles", "requantise_cycles")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rvsim.energy.tables import EnergyParameters
-    from rvsim.machine.result import CacheReport, RunResult
+    from rvsim.machine.result import AcceleratorReport, CacheReport, RunResult
 
 NOWHERE, NO_LAYER = "(no function)", "(no layer)"
 LARGEST_KIB = 256
@@ -108,7 +108,8 @@ def estimate(
     _core(ledger, result)
     _caches(ledger, result)
     _memories(ledger, result)
-    _coprocessor(ledger, result)
+    if result.accelerator is not None:
+        _coprocessor(ledger, result.accelerator, result.cycles, _microseconds(result) * 1000)
     _core_leakage(ledger, result)
     functions = _attribute(ledger.rows, _parts(result))
     total = sum((_of(row) for row, _ in ledger.rows), ZERO)
@@ -125,6 +126,30 @@ def estimate(
         constants=sorted(ledger.constants.values(), key=lambda each: each.name),
         uncounted=ledger.uncounted,
     )
+
+
+def coprocessor_energy(
+    report: AcceleratorReport, cycles: int, clock_mhz: float, parameters: EnergyParameters
+) -> Bounded:
+    """Energy in pJ of a coprocessor alone, without the memory behind its port and without the core.
+
+    Parameters
+    ----------
+    report : AcceleratorReport
+        Of it: `activities`, `levels` and `hardware`.
+    cycles : int
+        Core cycles in which it leaks.
+    clock_mhz : float
+        The core's clock.
+
+    Raises
+    ------
+    UsageError
+        A buffer is larger than the data allow.
+    """
+    ledger = Ledger(parameters)
+    _coprocessor(ledger, report, cycles, cycles / clock_mhz * 1000)
+    return sum((_of(row) for row, _ in ledger.rows), ZERO)
 
 
 # --------------------------------------------------------------------------------------------------------- components
@@ -275,11 +300,8 @@ def _note(ledger: Ledger, name: str, value: Bounded, why: str) -> None:
     ledger.keep(name, value, before.unit, f"{before.source}; {why}")
 
 
-def _coprocessor(ledger: Ledger, result: RunResult) -> None:
-    """What it does, its memories' accesses, and what all of it leaks."""
-    report = result.accelerator
-    if report is None:
-        return
+def _coprocessor(ledger: Ledger, report: AcceleratorReport, cycles: int, time: float) -> None:
+    """What it does, its memories' accesses, and what all of it leaks in `time` nanoseconds."""
     use = {"coprocessor": 1}
     for activity in report.activities:
         try:
@@ -294,14 +316,14 @@ def _coprocessor(ledger: Ledger, result: RunResult) -> None:
     if report.commands and not report.hardware:
         ledger.uncounted.append(f"coprocessor {report.name}: its buffers and leakage, as it does not tell its hardware")
     memories = {part.name: part for part in report.hardware if part.sram_kib is not None}
-    time, logic = _microseconds(result) * 1000, ZERO
+    logic = ZERO
     for part in report.hardware:
         if part.sram_kib is None:
             logic = logic + of_part(ledger, part)
             continue
         name = part.name.replace(" ", "_")
         leakage = ledger.sram(name, part.sram_kib / part.banks, part.sram_bits)[2] * (part.banks * time)
-        ledger.add("leakage", part.name, result.cycles, "cycles", leakage, (f"{name}.leakage",), {"cycles": 1})
+        ledger.add("leakage", part.name, cycles, "cycles", leakage, (f"{name}.leakage",), {"cycles": 1})
     for moved in report.levels:
         found = memories.get(moved.level)
         if found is None or found.sram_kib is None:
@@ -318,7 +340,7 @@ def _coprocessor(ledger: Ledger, result: RunResult) -> None:
         names = (*(UNITS[unit][0] for part in report.hardware for unit in part.units), "logic.leakage")
         energy = logic * _density(ledger) * time
         known = tuple(dict.fromkeys(names))
-        ledger.add("leakage", "coprocessor's logic", result.cycles, "cycles", energy, known, {"cycles": 1})
+        ledger.add("leakage", "coprocessor's logic", cycles, "cycles", energy, known, {"cycles": 1})
 
 
 def _core_leakage(ledger: Ledger, result: RunResult) -> None:
