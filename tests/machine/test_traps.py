@@ -176,16 +176,20 @@ def conv(opcode: int, function: int, rd: int = 0, rs1: int = 0) -> int:
 ILLEGAL_WORDS = {
     "conv.start": (
         conv(0x0B, 0, A0, A1), ".word 0x0005850b",
-        OF_CUSTOM.format("custom-0") + "with --accel on it is the convolution coprocessor's conv.start; " + OWN,
+        OF_CUSTOM.format("custom-0") + "with --accel on it is the convolution coprocessor's conv.start; "
+        "with --accel simd it is simd.dot; with --accel xcv it is cv.lb; " + OWN,
     ),
     "conv.wait of custom-2": (
         conv(0x5B, 1, A0), ".word 0x0200055b",
         OF_CUSTOM.format("custom-2")
-        + "with --accel on --set accel.custom_opcode=custom-2 it is the convolution coprocessor's conv.wait; " + OWN,
+        + "with --accel on --set accel.custom_opcode=custom-2 it is the convolution coprocessor's conv.wait; "
+        "with --accel xcv it is cv.extract; " + OWN,
     ),
-    "custom-0": (0xFFFF_F00B, ".word 0xfffff00b", OF_CUSTOM.format("custom-0") + OWN),
+    "custom-0": (0xFFFF_F00B, ".word 0xfffff00b",
+                 OF_CUSTOM.format("custom-0") + "with --accel xcv it is cv.bneimm; " + OWN),
     "custom-1": (0xFFFF_F02B, ".word 0xfffff02b", OF_CUSTOM.format("custom-1") + OWN),
-    "custom-2": (0xFFFF_F05B, ".word 0xfffff05b", OF_CUSTOM.format("custom-2") + OWN),
+    "custom-2": (0xFFFF_F05B, ".word 0xfffff05b",
+                 OF_CUSTOM.format("custom-2") + "with --accel xcv it is cv.machhurn; " + OWN),
     "custom-3": (0xFFFF_F07B, ".word 0xfffff07b", OF_CUSTOM.format("custom-3") + OWN),
     "flw": (0x0005_2007, ".word 0x00052007", NO_FLOAT),
     "fsw": (0x0005_2027, ".word 0x00052027", NO_FLOAT),
@@ -221,7 +225,8 @@ def test_a_coprocessor_under_another_opcode_leaves_custom_0_free() -> None:
     accel = {"accel": "on", "settings": {"accel.custom_opcode": "custom-1"}}
     message = machine(conv(0x0B, 1), **accel).run().message
     assert message is not None and message.endswith(
-        "with --accel on it is the convolution coprocessor's conv.wait; " + OWN
+        "with --accel on it is the convolution coprocessor's conv.wait; with --accel simd it is simd.dotx; "
+        "with --accel xcv it is cv.lb; " + OWN
     )
     message = machine(0xFFFF_F02B, **accel).run().message
     assert message is not None and message.endswith(OF_CUSTOM.format("custom-1") + OWN)
