@@ -8,6 +8,8 @@ from typing import Any
 
 from elftools.elf.elffile import ELFFile
 
+from rvsim.machine.line_header import is_finite
+
 MAX_DEBUG = 256 << 20
 """Most bytes of unpacked debug sections that are read: a compressed section states any size it likes."""
 
@@ -21,9 +23,16 @@ def read_lines(image: bytes) -> tuple[list[int], list[tuple[str, int] | None]]:
     if sum(section.data_size for section in debug) > MAX_DEBUG:
         return [], []
     dwarf = elf.get_dwarf_info(follow_links=False)
+    section = b""
+    if dwarf.debug_line_sec is not None:
+        dwarf.debug_line_sec.stream.seek(0)
+        section = dwarf.debug_line_sec.stream.read()
     rows: list[tuple[int, bool, tuple[str, int] | None]] = []
     for unit in dwarf.iter_CUs():
         try:
+            table = unit.get_top_DIE().attributes.get("DW_AT_stmt_list")
+            if table is None or not is_finite(section, table.value):
+                continue
             program = dwarf.line_program_for_CU(unit)
             if program is not None:
                 names = _file_names(program)

@@ -129,7 +129,8 @@ t.core_desc:2:3: I2 has the encoding of I (t.core_desc:1)
     (
         "InstructionSet A { functions { extern void stop(); } always { tick { stop(); } } }",
         """\
-t.core_desc:1:63: always blocks are supported only as PC = PC + 4; this hart has no logic between instructions
+t.core_desc:1:63: expected an always block PC = PC + 4, or of a hardware loop with registers of 32 bits, \
+if (COUNT != 0 && PC + 4 == END) { if (COUNT != 1) PC = START; COUNT -= 1; }; found something else
     InstructionSet A { functions { extern void stop(); } always { tick { stop(); } } }
                                                                   ^""",
     ),
